@@ -147,7 +147,9 @@ func appendEntryOut(b []byte, e *EntryOut) []byte {
 	for _, v := range [...]uint64{a.Ino, a.Size, a.Blocks, a.Atime, a.Mtime, a.Ctime} {
 		b = ne.AppendUint64(b, v)
 	}
-	for _, v := range [...]uint32{a.AtimeNsec, a.MtimeNsec, a.CtimeNsec, a.Mode, a.Nlink, a.UID, a.GID, a.Rdev, a.Blksize, a.Flags} {
+	for _, v := range [...]uint32{
+		a.AtimeNsec, a.MtimeNsec, a.CtimeNsec, a.Mode, a.Nlink, a.UID, a.GID, a.Rdev, a.Blksize, a.Flags,
+	} {
 		b = ne.AppendUint32(b, v)
 	}
 	return b

@@ -18,7 +18,10 @@ const (
 	FopenIOUringZeroCopy      FopenFlags = 1 << 8 // I/O may use the zero-copy slots of a ring (7.46)
 )
 
-var fopenFlagsNames = [...]string{"DIRECT_IO", "KEEP_CACHE", "NONSEEKABLE", "CACHE_DIR", "STREAM", "NOFLUSH", "PARALLEL_DIRECT_WRITES", "PASSTHROUGH", "IO_URING_ZERO_COPY"}
+var fopenFlagsNames = [...]string{
+	"DIRECT_IO", "KEEP_CACHE", "NONSEEKABLE", "CACHE_DIR", "STREAM", "NOFLUSH", "PARALLEL_DIRECT_WRITES", "PASSTHROUGH",
+	"IO_URING_ZERO_COPY",
+}
 
 // String returns the names of the set bits.
 func (f FopenFlags) String() string { return flagText(f, fopenFlagsNames[:]) }
@@ -42,7 +45,10 @@ const (
 	FattrKillSuidgid SetattrValid = 1 << 11 // clear suid and sgid; InitHandleKillprivV2 only
 )
 
-var setattrValidNames = [...]string{"MODE", "UID", "GID", "SIZE", "ATIME", "MTIME", "FH", "ATIME_NOW", "MTIME_NOW", "LOCKOWNER", "CTIME", "KILL_SUIDGID"}
+var setattrValidNames = [...]string{
+	"MODE", "UID", "GID", "SIZE", "ATIME", "MTIME", "FH", "ATIME_NOW", "MTIME_NOW", "LOCKOWNER", "CTIME",
+	"KILL_SUIDGID",
+}
 
 // String returns the names of the set bits.
 func (f SetattrValid) String() string { return flagText(f, setattrValidNames[:]) }

@@ -130,7 +130,10 @@ const (
 	IomapFServerMask IomapFlags = 0xff // bits a server may set; others in its reply are EUCLEAN
 )
 
-var iomapFlagsNames = [...]string{"NEW", "DIRTY", "SHARED", "MERGED", "BOUNDARY", "ANON_WRITE", "ATOMIC_BIO", "WANT_IOMAP_END", "SIZE_CHANGED", "STALE"}
+var iomapFlagsNames = [...]string{
+	"NEW", "DIRTY", "SHARED", "MERGED", "BOUNDARY", "ANON_WRITE", "ATOMIC_BIO", "WANT_IOMAP_END", "SIZE_CHANGED",
+	"STALE",
+}
 
 // String returns the names of the set bits.
 func (f IomapFlags) String() string { return flagText(f, iomapFlagsNames[:]) }

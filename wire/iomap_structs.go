@@ -2,7 +2,8 @@
 
 package wire
 
-// The structs of the iomap extension. Those whose C struct ends unpadded are padded here, so that their layout is the same on
+// The structs of the iomap extension. Those whose C struct ends unpadded are padded here, so that their layout is the same
+// on
 // every architecture.
 
 // IomapConfigOutSize is the length of an IomapConfigOut up to its last field, and IomapIoendInV6Size that of an IOMAP_IOEND
@@ -37,7 +38,8 @@ type IomapBeginOut struct {
 	Write IomapIO
 }
 
-// IomapEndIn is struct fuse_iomap_end_in, the body of IOMAP_END; Written is a count of bytes or a negative errno, Map the mapping that was used.
+// IomapEndIn is struct fuse_iomap_end_in, the body of IOMAP_END; Written is a count of bytes or a negative errno, Map the
+// mapping that was used.
 type IomapEndIn struct {
 	OpFlags  uint32
 	Reserved uint32
@@ -48,7 +50,8 @@ type IomapEndIn struct {
 	Map      IomapIO
 }
 
-// IomapIoendIn is struct fuse_iomap_ioend_in, the body of IOMAP_IOEND; Error is 0 or a negative errno, NewAddr only a hint: its unit differs between kernels.
+// IomapIoendIn is struct fuse_iomap_ioend_in, the body of IOMAP_IOEND; Error is 0 or a negative errno, NewAddr only a hint:
+// its unit differs between kernels.
 type IomapIoendIn struct {
 	Flags   uint32
 	Error   int32
@@ -60,7 +63,8 @@ type IomapIoendIn struct {
 	Pad     uint32
 }
 
-// IomapIoendInV6 is struct fuse_iomap_ioend_in, the body of IOMAP_IOEND of the patches of October 2025; its answer has no body.
+// IomapIoendInV6 is struct fuse_iomap_ioend_in, the body of IOMAP_IOEND of the patches of October 2025; its answer has no
+// body.
 type IomapIoendInV6 struct {
 	Flags    uint32
 	Error    int32
@@ -85,7 +89,8 @@ type IomapConfigIn struct {
 	Padding       [5]uint64
 }
 
-// IomapConfigOut is struct fuse_iomap_config_out, the answer to IOMAP_CONFIG, of which any prefix may be sent; IomapConfigOutSize bytes have all its fields, the rest is padding that not every architecture has.
+// IomapConfigOut is struct fuse_iomap_config_out, the answer to IOMAP_CONFIG, of which any prefix may be sent;
+// IomapConfigOutSize bytes have all its fields, the rest is padding that not every architecture has.
 type IomapConfigOut struct {
 	Flags         uint64
 	SID           [32]byte
@@ -123,7 +128,8 @@ type IomapUpsertMappingsOut struct {
 	Write   IomapIO
 }
 
-// IomapInvalMappingsOut is struct fuse_iomap_inval_mappings_out, the body of NotifyIomapInvalMappings; a range of length 0 is left alone.
+// IomapInvalMappingsOut is struct fuse_iomap_inval_mappings_out, the body of NotifyIomapInvalMappings; a range of length 0
+// is left alone.
 type IomapInvalMappingsOut struct {
 	NodeID  uint64
 	AttrIno uint64
