@@ -168,7 +168,7 @@ const (
 	AttrSubmount  AttrFlags = 1 << 0 // root of a submount (virtiofs)
 	AttrDAX       AttrFlags = 1 << 1 // use DAX for this file
 	AttrExclusive AttrFlags = 1 << 2 // iomap extension: only this mount changes the file
-	AttrIomapBit  AttrFlags = 1 << 3 // iomap extension: regular file with mappings; without AttrExclusive it has no effect, so use AttrIomap
+	AttrIomapBit  AttrFlags = 1 << 3 // iomap extension: the file has mappings; without AttrExclusive it means nothing
 	AttrAtomic    AttrFlags = 1 << 4 // iomap extension: untorn writes of one block
 	AttrSync      AttrFlags = 1 << 5 // iomap extension: every write is synchronous
 	AttrImmutable AttrFlags = 1 << 6 // iomap extension: the VFS refuses changes
