@@ -1,0 +1,177 @@
+//go:build linux
+
+package session
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/purefuse/purefuse/internal/sys"
+	"github.com/purefuse/purefuse/wire"
+)
+
+// fdChannel is a blocking descriptor with message boundaries: the device.
+type fdChannel struct{ fd int }
+
+func (c fdChannel) read(p []byte) (int, error) { return sys.Read(c.fd, p) }
+func (c fdChannel) write(head []byte, parts [][]byte, mayBlock bool) (int, error) {
+	return sys.Writev(c.fd, head, parts, mayBlock)
+}
+func (c fdChannel) close() error { return sys.Close(c.fd) }
+
+// NewDevice is the Transport over an open, mounted /dev/fuse descriptor, which it owns from now on. Its reads block a
+// thread each; nothing of it goes through the Go poller.
+func NewDevice(f *os.File, cfg *Config) (Transport, error) {
+	fd, err := sys.Dup(int(f.Fd())) // Fd also puts the file into blocking mode
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	return newDevice(fd, cfg), nil
+}
+
+func newDevice(fd int, cfg *Config) *ioTransport {
+	t := newIOTransport(fdChannel{fd}, cfg.transport())
+	t.device = fd
+	t.wake = func() error { return t.kick(fd) }
+	if cfg != nil && cfg.CloneFD {
+		t.clone = cloner(fd, cfg)
+	}
+	return t
+}
+
+// cloner opens further descriptors of a connection; after the first failure all workers share the one there is.
+func cloner(fd int, cfg *Config) func() (channel, error) {
+	var refused atomic.Bool
+	return func() (channel, error) {
+		if refused.Load() {
+			return fdChannel{fd}, nil
+		}
+		c, err := cloneDevice(fd, cfg.Mount.device())
+		if err != nil {
+			refused.Store(true)
+			cfg.logger().Warn("fuse: trying to continue without -o clone_fd.", "err", err)
+			return fdChannel{fd}, nil
+		}
+		return fdChannel{c}, nil
+	}
+}
+
+func cloneDevice(fd int, path string) (int, error) {
+	c, err := sys.OpenDevice(path)
+	if err != nil {
+		return -1, err
+	}
+	arg := uint32(fd)
+	if _, err := sys.IoctlPtr(c, wire.DevIocClone, &arg); err != nil {
+		sys.Close(c)
+		return -1, err
+	}
+	return c, nil
+}
+
+// kick interrupts the reads of all workers. A worker that was between two reads sees the stop flag by itself or is caught by
+// a later round.
+func (t *ioTransport) kick(int) error {
+	k, err := sys.NewKicker()
+	if err != nil {
+		return err
+	}
+	go func() {
+		defer k.Close()
+		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+			t.mu.Lock()
+			reading := false
+			for _, q := range t.queues {
+				if q.reading.Load() {
+					reading = true
+					if c, ok := q.ch.(fdChannel); ok {
+						k.Kick(c.fd)
+					}
+				}
+			}
+			done := t.closed
+			t.mu.Unlock()
+			if !reading || done {
+				return
+			}
+			time.Sleep(pause)
+		}
+	}()
+	return nil
+}
+
+// customChannel is a channel over the caller's functions.
+type customChannel struct{ io CustomIO }
+
+func (c customChannel) read(p []byte) (int, error) { return c.io.Read(p) }
+func (c customChannel) write(head []byte, parts [][]byte, _ bool) (int, error) {
+	if head == nil {
+		return c.io.Writev(parts)
+	}
+	vec := make([][]byte, 0, len(parts)+1)
+	return c.io.Writev(append(append(vec, head), parts...))
+}
+func (c customChannel) close() error { return c.io.Close() }
+
+// NewSocket is the Transport over a connected socket. On a stream (unix, tcp) a request ends where its header says; on a
+// packet socket (unixpacket) each packet is one message.
+func NewSocket(c net.Conn, cfg *Config) Transport {
+	return NewCustomTransport(&socketIO{c: c, packets: c.LocalAddr().Network() == "unixpacket"}, cfg)
+}
+
+// socketIO is a CustomIO over a socket. A reply is written whole before the next one begins.
+type socketIO struct {
+	c       net.Conn
+	packets bool
+	rmu     sync.Mutex
+	wmu     sync.Mutex
+}
+
+func (s *socketIO) Read(p []byte) (int, error) {
+	if s.packets {
+		return s.c.Read(p)
+	}
+	s.rmu.Lock()
+	defer s.rmu.Unlock()
+	if _, err := io.ReadFull(s.c, p[:headerSize]); err != nil {
+		return 0, ended(err)
+	}
+	n := int(sys.As[wire.InHeader](p).Len)
+	if n < headerSize || n > len(p) {
+		return 0, syscall.EIO // what follows cannot be told from a request any more
+	}
+	if _, err := io.ReadFull(s.c, p[headerSize:n]); err != nil {
+		return 0, ended(err)
+	}
+	return n, nil
+}
+
+func ended(err error) error {
+	if err == io.ErrUnexpectedEOF {
+		return io.EOF
+	}
+	return err
+}
+
+func (s *socketIO) Writev(parts [][]byte) (int, error) {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if s.packets {
+		var msg []byte
+		for _, p := range parts {
+			msg = append(msg, p...)
+		}
+		return s.c.Write(msg)
+	}
+	vec := net.Buffers(parts)
+	n, err := vec.WriteTo(s.c)
+	return int(n), err
+}
+
+func (s *socketIO) Close() error { return s.c.Close() }

@@ -1,0 +1,351 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/purefuse/purefuse/internal/sys"
+	"github.com/purefuse/purefuse/wire"
+)
+
+// ErrStopped is returned by Queue.Receive after Transport.Stop.
+var ErrStopped = errors.New("fuse: stopped")
+
+// CustomIO is a connection by functions of the caller's, libfuse's custom io: each Read is one whole request, each Writev
+// one whole reply or notification. Errors that carry an errno mean what they mean on /dev/fuse: ENODEV and io.EOF end the
+// session, ENOENT from Writev says that the requester is gone. Close must make a waiting Read return.
+type CustomIO interface {
+	Read(p []byte) (int, error)
+	Writev(parts [][]byte) (int, error)
+	io.Closer
+}
+
+// CloneIO is a CustomIO that can open further channels to the same connection, as FUSE_DEV_IOC_CLONE does.
+type CloneIO interface {
+	CustomIO
+	Clone() (CustomIO, error)
+}
+
+// channel is one way to the connection: a descriptor, or a CustomIO.
+type channel interface {
+	read(p []byte) (int, error)
+	write(head []byte, parts [][]byte, mayBlock bool) (int, error)
+	close() error
+}
+
+// ioTransport is the Transport over channels: /dev/fuse, sockets, CustomIO.
+type ioTransport struct {
+	first   *ioQueue
+	pool    *bufferPool
+	clone   func() (channel, error) // nil: all queues share the first channel
+	wake    func() error            // makes waiting reads return
+	device  int
+	stopped atomic.Bool
+
+	mu     sync.Mutex
+	queues []*ioQueue
+	idle   []*ioQueue // retired, to be used again
+	closed bool
+}
+
+type transportOptions struct {
+	payload  int   // bytes of data a request may carry
+	inflight int64 // bound on buffer memory, 0: none
+}
+
+func newIOTransport(ch channel, o transportOptions) *ioTransport {
+	t := &ioTransport{device: -1, pool: newBufferPool(max(o.payload, wire.MinReadBuffer), o.inflight)}
+	t.first = &ioQueue{t: t, ch: ch}
+	t.queues = []*ioQueue{t.first}
+	return t
+}
+
+// NewCustomTransport is a Transport over functions of the caller's.
+func NewCustomTransport(c CustomIO, cfg *Config) Transport {
+	t := newIOTransport(customChannel{c}, cfg.transport())
+	t.wake = c.Close
+	if cl, ok := c.(CloneIO); ok && cfg != nil && cfg.CloneFD {
+		t.clone = func() (channel, error) {
+			c, err := cl.Clone()
+			return customChannel{c}, err
+		}
+	}
+	return t
+}
+
+func (t *ioTransport) First() Queue { return t.first }
+func (t *ioTransport) Device() int  { return t.device }
+
+func (t *ioTransport) Start(l Limits) error {
+	t.pool.resize(max(l.MaxWrite, l.MaxRead))
+	return nil
+}
+
+func (t *ioTransport) Grow() (Queue, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := len(t.idle); n > 0 {
+		q := t.idle[n-1]
+		t.idle = t.idle[:n-1]
+		return q, nil
+	}
+	ch := t.first.ch
+	if t.clone != nil {
+		c, err := t.clone()
+		if err != nil {
+			return nil, err
+		}
+		ch = c
+	}
+	q := &ioQueue{t: t, ch: ch}
+	t.queues = append(t.queues, q)
+	return q, nil
+}
+
+func (t *ioTransport) Retire(q Queue) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.idle = append(t.idle, q.(*ioQueue))
+}
+
+func (t *ioTransport) Send(parts ...[]byte) error {
+	_, err := t.first.ch.write(nil, parts, true)
+	return err
+}
+
+func (t *ioTransport) Stop() {
+	t.stopped.Store(true)
+	if t.wake != nil {
+		t.wake()
+	}
+}
+
+func (t *ioTransport) Close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	t.stopped.Store(true)
+	err := t.first.ch.close()
+	for _, q := range t.queues {
+		if q.ch != t.first.ch {
+			q.ch.close()
+		}
+		q.giveBack()
+	}
+	t.pool.close()
+	return err
+}
+
+// smallRequest is the size up to which a request is copied out of the receive buffer, so that it does not pin one while it waits.
+const smallRequest = 1024
+
+// smallRoom is the size of the reply room that a frame keeps once it had one.
+const smallRoom = 8 << 10
+
+// ioFrame is a Frame with the memory that belongs to it.
+type ioFrame struct {
+	Frame
+	small   [smallRequest / 8]uint64
+	request *buffer // of a large request
+	room    *buffer // of a large reply
+	little  []byte  // of a small reply
+}
+
+// ioQueue is one worker's side of a channel.
+type ioQueue struct {
+	t   *ioTransport
+	ch  channel
+	buf     *buffer     // receive buffer, owned by the receiving goroutine
+	reading atomic.Bool // a goroutine is in Receive
+
+	mu   sync.Mutex
+	free []*ioFrame
+}
+
+func (q *ioQueue) frame() *ioFrame {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.free); n > 0 {
+		f := q.free[n-1]
+		q.free = q.free[:n-1]
+		return f
+	}
+	f := &ioFrame{}
+	f.Joined = true
+	f.Data = f
+	return f
+}
+
+func (q *ioQueue) release(f *ioFrame) {
+	if f.request != nil {
+		q.t.pool.put(f.request)
+		f.request = nil
+	}
+	if f.room != nil {
+		q.t.pool.put(f.room)
+		f.room = nil
+	}
+	q.mu.Lock()
+	q.free = append(q.free, f)
+	q.mu.Unlock()
+}
+
+// giveBack returns the receive buffer when nobody receives any more.
+func (q *ioQueue) giveBack() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.buf != nil {
+		q.t.pool.put(q.buf)
+		q.buf = nil
+	}
+}
+
+const headerSize = 40
+
+func (q *ioQueue) Receive(dst []*Frame) (int, error) {
+	for {
+		if q.t.stopped.Load() {
+			return 0, ErrStopped
+		}
+		if q.buf != nil && !q.buf.fits(q.t.pool.payload()) {
+			q.giveBack()
+		}
+		if q.buf == nil {
+			b, err := q.t.pool.get(true)
+			if err != nil {
+				return 0, err
+			}
+			q.buf = b
+		}
+		n, err := q.ch.read(q.buf.request)
+		if err != nil {
+			if err = q.readError(err); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if n == 0 {
+			return 0, io.EOF
+		}
+		if n < headerSize {
+			return 0, errShortRead
+		}
+		f := q.frame()
+		msg := q.buf.request[:n]
+		if n <= smallRequest {
+			small := sys.Words(f.small[:])
+			copy(small, msg)
+			msg = small[:n]
+		} else {
+			f.request, q.buf = q.buf, nil
+		}
+		f.Header, f.Op, f.Payload = msg[:headerSize:headerSize], msg[headerSize:], nil
+		dst[0] = &f.Frame
+		return 1, nil
+	}
+}
+
+var errShortRead = errors.New("fuse: short read on fuse device")
+
+// readError sorts what a failed read means: nil says read again.
+func (q *ioQueue) readError(err error) error {
+	switch {
+	case q.t.stopped.Load():
+		return ErrStopped
+	case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ENOENT): // a signal; the request was withdrawn while it was copied
+		return nil
+	case errors.Is(err, syscall.EAGAIN):
+		if c, ok := q.ch.(fdChannel); ok {
+			_, _, err = sys.WaitRead(c.fd, -1)
+			return err
+		}
+		runtime.Gosched()
+		return nil
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		return io.EOF
+	}
+	return err
+}
+
+func (q *ioQueue) Room(f *Frame, n int) []byte {
+	io := f.Data.(*ioFrame)
+	if n <= smallRoom {
+		if io.little == nil {
+			io.little = sys.Words(make([]uint64, smallRoom/8))
+		}
+		return io.little[:n]
+	}
+	if io.room == nil {
+		b, err := q.t.pool.get(false)
+		if err != nil {
+			return make([]byte, n)
+		}
+		io.room = b
+	}
+	if room := io.room.mem[sys.PageSize:]; n <= len(room) {
+		return room[:n]
+	}
+	return make([]byte, n)
+}
+
+func (q *ioQueue) Drop(f *Frame) { q.release(f.Data.(*ioFrame)) }
+
+func (q *ioQueue) Reply(f *Frame, r *Reply) error {
+	err := q.send(r)
+	q.release(f.Data.(*ioFrame))
+	return err
+}
+
+// memoryTries is how often a reply is tried again when the kernel is out of memory before the requester gets EIO.
+const memoryTries = 16
+
+// send writes one reply so that the requester gets an answer whatever happens: a reply that the kernel refuses before it
+// has found the request would leave the requester waiting.
+func (q *ioQueue) send(r *Reply) error {
+	for try := 0; ; try++ {
+		_, err := q.ch.write(r.Head, r.Payload, false)
+		switch {
+		case err == nil, errors.Is(err, syscall.ENOENT): // ENOENT: interrupted or aborted, nobody waits any more
+			return nil
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN):
+			runtime.Gosched()
+			continue
+		case errors.Is(err, syscall.ENOMEM) && try < memoryTries:
+			runtime.Gosched()
+			continue
+		case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.EBADF), errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
+			return err
+		}
+		return errors.Join(err, q.sendError(r))
+	}
+}
+
+// sendError answers a request whose proper reply was refused with EIO. If that reply had already ended the request, the
+// kernel knows it no more, which is fine.
+func (q *ioQueue) sendError(r *Reply) error {
+	h := *sys.As[wire.OutHeader](r.Head)
+	h.Len = uint32(sys.SizeOf[wire.OutHeader]())
+	h.Error = -int32(syscall.EIO)
+	for range memoryTries {
+		_, err := q.ch.write(slices.Clone(sys.Bytes(&h)), nil, false)
+		switch {
+		case err == nil, errors.Is(err, syscall.ENOENT):
+			return nil
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
+			runtime.Gosched()
+		default:
+			return err
+		}
+	}
+	return syscall.ENOMEM
+}
