@@ -76,7 +76,7 @@ func (p *bufferPool) get(wait bool) (*buffer, error) {
 	return b, nil
 }
 
-func (b *buffer) payload() int         { return len(b.mem) - sys.PageSize }
+func (b *buffer) payload() int          { return len(b.mem) - sys.PageSize }
 func (b *buffer) fits(payload int) bool { return b.payload() >= payload }
 
 // put gives a buffer back.

@@ -15,69 +15,97 @@ import (
 	"github.com/purefuse/purefuse/wire"
 )
 
-// fdChannel is a blocking descriptor with message boundaries: the device.
-type fdChannel struct{ fd int }
-
-func (c fdChannel) read(p []byte) (int, error) { return sys.Read(c.fd, p) }
-func (c fdChannel) write(head []byte, parts [][]byte, mayBlock bool) (int, error) {
-	return sys.Writev(c.fd, head, parts, mayBlock)
+// fdChannel is a blocking descriptor with message boundaries: the device. Its descriptor is used by number, so it is closed
+// only when no call is under way: a late reply must not hit a file that has got the number since.
+type fdChannel struct {
+	fd   int
+	file *os.File
+	busy atomic.Int32 // calls under way; far below zero once closed
 }
-func (c fdChannel) close() error { return sys.Close(c.fd) }
+
+const channelClosed = -1 << 30
+
+func newFDChannel(f *os.File) *fdChannel { return &fdChannel{fd: int(f.Fd()), file: f} }
+
+func (c *fdChannel) read(p []byte) (int, error) {
+	if c.busy.Add(1) < 0 {
+		c.busy.Add(-1)
+		return 0, io.EOF
+	}
+	n, err := sys.Read(c.fd, p)
+	c.busy.Add(-1)
+	return n, err
+}
+
+func (c *fdChannel) write(head []byte, parts [][]byte, mayBlock bool) (int, error) {
+	if c.busy.Add(1) < 0 {
+		c.busy.Add(-1)
+		return 0, syscall.EBADF
+	}
+	n, err := sys.Writev(c.fd, head, parts, mayBlock)
+	c.busy.Add(-1)
+	return n, err
+}
+
+// close waits for calls under way, of which only a notification can take its time, and closes the descriptor.
+func (c *fdChannel) close() error {
+	if c.busy.Add(channelClosed) >= 0 {
+		return nil
+	}
+	for pause := time.Microsecond; c.busy.Load() != channelClosed; pause = min(2*pause, 10*time.Millisecond) {
+		time.Sleep(pause)
+	}
+	return c.file.Close()
+}
 
 // NewDevice is the Transport over an open, mounted /dev/fuse descriptor, which it owns from now on. Its reads block a
 // thread each; nothing of it goes through the Go poller.
-func NewDevice(f *os.File, cfg *Config) (Transport, error) {
-	fd, err := sys.Dup(int(f.Fd())) // Fd also puts the file into blocking mode
-	if err != nil {
-		return nil, err
-	}
-	f.Close()
-	return newDevice(fd, cfg), nil
-}
+func NewDevice(f *os.File, cfg *Config) Transport { return newDevice(f, cfg) }
 
-func newDevice(fd int, cfg *Config) *ioTransport {
-	t := newIOTransport(fdChannel{fd}, cfg.transport())
-	t.device = fd
-	t.wake = func() error { return t.kick(fd) }
+func newDevice(f *os.File, cfg *Config) *ioTransport {
+	ch := newFDChannel(f)
+	t := newIOTransport(ch, cfg.transport())
+	t.device = ch.fd
+	t.wake = t.kick
 	if cfg != nil && cfg.CloneFD {
-		t.clone = cloner(fd, cfg)
+		t.clone = cloner(ch, cfg)
 	}
 	return t
 }
 
 // cloner opens further descriptors of a connection; after the first failure all workers share the one there is.
-func cloner(fd int, cfg *Config) func() (channel, error) {
+func cloner(first *fdChannel, cfg *Config) func() (channel, error) {
 	var refused atomic.Bool
 	return func() (channel, error) {
 		if refused.Load() {
-			return fdChannel{fd}, nil
+			return first, nil
 		}
-		c, err := cloneDevice(fd, cfg.Mount.device())
+		f, err := cloneDevice(first.fd, cfg.Mount.device())
 		if err != nil {
 			refused.Store(true)
 			cfg.logger().Warn("fuse: trying to continue without -o clone_fd.", "err", err)
-			return fdChannel{fd}, nil
+			return first, nil
 		}
-		return fdChannel{c}, nil
+		return newFDChannel(f), nil
 	}
 }
 
-func cloneDevice(fd int, path string) (int, error) {
+func cloneDevice(fd int, path string) (*os.File, error) {
 	c, err := sys.OpenDevice(path)
 	if err != nil {
-		return -1, err
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	arg := uint32(fd)
 	if _, err := sys.IoctlPtr(c, wire.DevIocClone, &arg); err != nil {
 		sys.Close(c)
-		return -1, err
+		return nil, os.NewSyscallError("ioctl FUSE_DEV_IOC_CLONE", err)
 	}
-	return c, nil
+	return os.NewFile(uintptr(c), path), nil
 }
 
 // kick interrupts the reads of all workers. A worker that was between two reads sees the stop flag by itself or is caught by
 // a later round.
-func (t *ioTransport) kick(int) error {
+func (t *ioTransport) kick() error {
 	k, err := sys.NewKicker()
 	if err != nil {
 		return err
@@ -90,7 +118,7 @@ func (t *ioTransport) kick(int) error {
 			for _, q := range t.queues {
 				if q.reading.Load() {
 					reading = true
-					if c, ok := q.ch.(fdChannel); ok {
+					if c, ok := q.ch.(*fdChannel); ok {
 						k.Kick(c.fd)
 					}
 				}
@@ -173,5 +201,8 @@ func (s *socketIO) Writev(parts [][]byte) (int, error) {
 	n, err := vec.WriteTo(s.c)
 	return int(n), err
 }
+
+// Wake ends a waiting Read; writing goes on.
+func (s *socketIO) Wake() error { return s.c.SetReadDeadline(time.Unix(1, 0)) }
 
 func (s *socketIO) Close() error { return s.c.Close() }

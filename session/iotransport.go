@@ -33,6 +33,13 @@ type CloneIO interface {
 	Clone() (CustomIO, error)
 }
 
+// WakeIO is a CustomIO whose waiting Read can be ended while writing goes on. Without it, stopping a session closes the
+// connection, and replies that are still to come are lost.
+type WakeIO interface {
+	CustomIO
+	Wake() error
+}
+
 // channel is one way to the connection: a descriptor, or a CustomIO.
 type channel interface {
 	read(p []byte) (int, error)
@@ -71,6 +78,9 @@ func newIOTransport(ch channel, o transportOptions) *ioTransport {
 func NewCustomTransport(c CustomIO, cfg *Config) Transport {
 	t := newIOTransport(customChannel{c}, cfg.transport())
 	t.wake = c.Close
+	if w, ok := c.(WakeIO); ok {
+		t.wake = w.Wake
+	}
 	if cl, ok := c.(CloneIO); ok && cfg != nil && cfg.CloneFD {
 		t.clone = func() (channel, error) {
 			c, err := cl.Clone()
@@ -163,8 +173,8 @@ type ioFrame struct {
 
 // ioQueue is one worker's side of a channel.
 type ioQueue struct {
-	t   *ioTransport
-	ch  channel
+	t       *ioTransport
+	ch      channel
 	buf     *buffer     // receive buffer, owned by the receiving goroutine
 	reading atomic.Bool // a goroutine is in Receive
 
@@ -213,6 +223,8 @@ func (q *ioQueue) giveBack() {
 const headerSize = 40
 
 func (q *ioQueue) Receive(dst []*Frame) (int, error) {
+	q.reading.Store(true)
+	defer q.reading.Store(false)
 	for {
 		if q.t.stopped.Load() {
 			return 0, ErrStopped
@@ -265,7 +277,7 @@ func (q *ioQueue) readError(err error) error {
 	case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.ENOENT): // a signal; the request was withdrawn while it was copied
 		return nil
 	case errors.Is(err, syscall.EAGAIN):
-		if c, ok := q.ch.(fdChannel); ok {
+		if c, ok := q.ch.(*fdChannel); ok {
 			_, _, err = sys.WaitRead(c.fd, -1)
 			return err
 		}

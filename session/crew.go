@@ -1,0 +1,251 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/purefuse/purefuse/wire"
+
+	"github.com/purefuse/purefuse/internal/sys"
+)
+
+const (
+	// startWorkers is how many workers read at once before any of them was seen to wait in a handler: two find a waiting
+	// client whichever CPU it is on, more make each other's caches cold.
+	startWorkers = 2
+	// spareWorkers is how many idle workers are kept beside the one at work; retireAfter is how many requests in a row must
+	// have found that many idle before a worker goes.
+	spareWorkers = 2
+	retireAfter  = 256
+	// rescueWorkers is the bound while all DefaultWorkers are stuck in handlers and no bound was asked for.
+	rescueWorkers = 100
+
+	// yieldAfter is how long a worker may go without passing through the scheduler. After 10 ms the runtime's monitor takes
+	// its P away at each of its rounds, which costs every later system call a futex.
+	yieldAfter = 4 * time.Millisecond
+	// slowAfter is when a handler counts as waiting rather than computing, stuckAfter when it counts as stuck.
+	slowAfter  = 200 * time.Microsecond
+	stuckAfter = 100 * time.Millisecond
+	// growPause and growPauseMax bound the pause between two looks for slow handlers while no worker is idle.
+	growPause    = 100 * time.Microsecond
+	growPauseMax = 5 * time.Millisecond
+)
+
+// worker is one goroutine that receives and handles requests.
+type worker struct {
+	q     Queue
+	since atomic.Int64 // when it began the request at hand, in nanoseconds of the session, 0: none
+}
+
+// crew is the workers of a session.
+type crew struct {
+	s       *Session
+	idle    atomic.Int32
+	starved atomic.Bool   // the foreman was told that no worker is idle
+	dry     chan struct{} // tells it
+	over    chan struct{}
+	stopped sync.Once
+	wg      sync.WaitGroup
+
+	mu      sync.Mutex
+	workers []*worker
+	max     int
+	hardMax int
+	spare   int
+	rescued bool
+}
+
+func (c *crew) init(s *Session) {
+	c.s, c.dry, c.over = s, make(chan struct{}, 1), make(chan struct{})
+	c.max, c.hardMax, c.spare = s.cfg.Workers, s.cfg.Workers, s.cfg.MaxIdle
+	if c.max == 0 {
+		c.max, c.hardMax = DefaultWorkers, rescueWorkers
+	}
+	if c.spare == 0 {
+		c.spare = spareWorkers
+	}
+}
+
+func (c *crew) stop() { c.stopped.Do(func() { close(c.over) }) }
+
+// run works until the session ends.
+func (c *crew) run() {
+	var foreman sync.WaitGroup
+	c.hire(c.s.transport().First())
+	foreman.Go(c.foreman)
+	c.wg.Wait()
+	c.s.exit.Store(true)
+	c.stop()
+	foreman.Wait()
+}
+
+func (c *crew) hire(q Queue) {
+	w := &worker{q: q}
+	c.mu.Lock()
+	c.workers = append(c.workers, w)
+	c.mu.Unlock()
+	c.idle.Add(1)
+	c.wg.Go(func() { c.work(w) })
+}
+
+// grow hires one more worker on a queue of its own.
+func (c *crew) grow() bool {
+	t := c.s.transport()
+	q, err := t.Grow()
+	if err != nil {
+		c.s.cfg.logger().Warn("fuse: no further worker", "err", err)
+	}
+	if q == nil || err != nil {
+		return false
+	}
+	c.hire(q)
+	return true
+}
+
+// work is the life of one worker. It counts as idle while it waits in Receive.
+func (c *crew) work(w *worker) {
+	var frames [8]*Frame
+	yielded := time.Duration(0)
+	calm := 0
+	for {
+		n, err := w.q.Receive(frames[:])
+		left := c.idle.Add(-1)
+		if err != nil {
+			if err != io.EOF && !errors.Is(err, ErrStopped) {
+				c.s.cfg.logger().Error("fuse: reading device", "err", err)
+				c.s.fail(err)
+			}
+			if err == io.EOF && c.s.Device() >= 0 {
+				c.s.exit.Store(true) // the others' reads of the device end the same way
+				c.stop()
+			} else {
+				c.s.Exit()
+			}
+			return
+		}
+		if left == 0 && !forgets(frames[:n]) && c.starved.CompareAndSwap(false, true) {
+			c.dry <- struct{}{}
+		}
+		now := time.Since(c.s.epoch)
+		w.since.Store(int64(now))
+		for _, f := range frames[:n] {
+			c.s.h.Handle(w.q, f)
+		}
+		w.since.Store(0)
+		if c.s.exit.Load() {
+			return
+		}
+		if int(left) < c.spare || c.spare < 0 {
+			calm = 0
+		} else if calm++; calm > retireAfter && c.leave(w) {
+			return
+		}
+		c.idle.Add(1)
+		if now-yielded > yieldAfter {
+			yielded = now
+			runtime.Gosched()
+		}
+	}
+}
+
+// forgets reports whether frames are only messages that need no second worker.
+func forgets(frames []*Frame) bool {
+	for _, f := range frames {
+		h := sys.As[wire.InHeader](f.Header)
+		if op := wire.Opcode(h.Opcode); op != wire.OpForget && op != wire.OpBatchForget {
+			return false
+		}
+	}
+	return true
+}
+
+// leave takes w off the crew unless it is one of the first.
+func (c *crew) leave(w *worker) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.workers) <= startWorkers || c.workers[0] == w {
+		return false
+	}
+	for i, x := range c.workers {
+		if x == w {
+			c.workers = append(c.workers[:i], c.workers[i+1:]...)
+			break
+		}
+	}
+	c.s.transport().Retire(w.q)
+	return true
+}
+
+// foreman hires workers while all of them are busy and some of them wait in their handlers.
+func (c *crew) foreman() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-c.over:
+			return
+		case <-c.dry:
+		}
+		pause := growPause
+		for {
+			for c.idle.Load() == 0 {
+				if c.wanted() && c.grow() {
+					pause = growPause
+				} else {
+					pause = min(2*pause, growPauseMax)
+				}
+				timer.Reset(pause)
+				select {
+				case <-c.over:
+					return
+				case <-timer.C:
+				}
+			}
+			c.starved.Store(false)
+			if c.idle.Load() != 0 || !c.starved.CompareAndSwap(false, true) {
+				break
+			}
+		}
+	}
+}
+
+// wanted reports whether one more worker would help.
+func (c *crew) wanted() bool {
+	select {
+	case <-c.s.ready: // until INIT is answered nothing else arrives
+	default:
+		return false
+	}
+	now := time.Since(c.s.epoch)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slow, stuck := 0, 0
+	for _, w := range c.workers {
+		switch since := time.Duration(w.since.Load()); {
+		case since == 0:
+		case now-since > stuckAfter:
+			stuck++
+			fallthrough
+		case now-since > slowAfter:
+			slow++
+		}
+	}
+	n := len(c.workers)
+	if n < c.max {
+		return n < startWorkers+slow
+	}
+	if n >= c.hardMax || stuck < n {
+		return false
+	}
+	if !c.rescued {
+		c.rescued = true
+		c.s.cfg.logger().Warn("fuse: all workers are stuck in handlers, adding more", "workers", n)
+	}
+	return true
+}
