@@ -80,7 +80,7 @@ func cloner(first *fdChannel, cfg *Config) func() (channel, error) {
 		if refused.Load() {
 			return first, nil
 		}
-		f, err := cloneDevice(first.fd, cfg.Mount.device())
+		f, err := cloneDevice(first.fd, cfg.Mount.devicePath())
 		if err != nil {
 			refused.Store(true)
 			cfg.logger().Warn("fuse: trying to continue without -o clone_fd.", "err", err)
@@ -91,16 +91,16 @@ func cloner(first *fdChannel, cfg *Config) func() (channel, error) {
 }
 
 func cloneDevice(fd int, path string) (*os.File, error) {
-	c, err := sys.OpenDevice(path)
+	f, err := sys.OpenDevice(path)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	arg := uint32(fd)
-	if _, err := sys.IoctlPtr(c, wire.DevIocClone, &arg); err != nil {
-		sys.Close(c)
+	if _, err := sys.IoctlPtr(int(f.Fd()), wire.DevIocClone, &arg); err != nil {
+		f.Close()
 		return nil, os.NewSyscallError("ioctl FUSE_DEV_IOC_CLONE", err)
 	}
-	return os.NewFile(uintptr(c), path), nil
+	return f, nil
 }
 
 // kick interrupts the reads of all workers. A worker that was between two reads sees the stop flag by itself or is caught by

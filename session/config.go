@@ -2,11 +2,7 @@
 
 package session
 
-import (
-	"log/slog"
-	"os"
-	"strings"
-)
+import "log/slog"
 
 // DefaultMaxWrite is the size of requests that the library is ready for unless told otherwise: 1 MiB, the kernel's own limit.
 const DefaultMaxWrite = 1 << 20
@@ -41,17 +37,4 @@ func (c *Config) transport() transportOptions {
 		o.payload = DefaultMaxWrite
 	}
 	return o
-}
-
-// device is the path of the FUSE device: Device, else $FUSE_KERN_DEVICE if that can be one, else /dev/fuse.
-func (o *MountOptions) device() string {
-	if o.Device != "" {
-		return o.Device
-	}
-	if env := os.Getenv("FUSE_KERN_DEVICE"); strings.HasPrefix(env, "/dev/") {
-		if fi, err := os.Stat(env); err != nil || fi.Mode()&os.ModeCharDevice != 0 {
-			return env
-		}
-	}
-	return "/dev/fuse"
 }

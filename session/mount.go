@@ -258,7 +258,7 @@ var errNoDevice = errors.New("device not found")
 
 // openDevice opens a fresh connection.
 func (a *attempt) openDevice() (*os.File, error) {
-	path := a.devicePath()
+	path := a.o.devicePath()
 	dev, err := sys.OpenDevice(path)
 	errno, _ := errors.AsType[syscall.Errno](err)
 	switch errno {
@@ -272,9 +272,9 @@ func (a *attempt) openDevice() (*os.File, error) {
 
 // devicePath is the device to open. As in libfuse $FUSE_KERN_DEVICE counts only below /dev/, and not if something else
 // than a character device has that name.
-func (a *attempt) devicePath() string {
-	if a.o.Device != "" {
-		return a.o.Device
+func (o *MountOptions) devicePath() string {
+	if o.Device != "" {
+		return o.Device
 	}
 	const def = "/dev/fuse"
 	path := os.Getenv("FUSE_KERN_DEVICE")

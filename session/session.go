@@ -136,22 +136,22 @@ func (s *Session) serveInit(dev *os.File, stop <-chan struct{}) error {
 	s.mu.Unlock()
 	s.h.Begin(t)
 
-	wake, err := sys.EventFD()
+	wake, err := sys.NewEvent()
 	if err != nil {
 		return err
 	}
 	var woken sync.WaitGroup
 	woken.Go(func() {
 		<-stop
-		sys.Signal(wake)
+		wake.Signal()
 	})
 	defer func() {
 		woken.Wait()
-		sys.Close(wake)
+		wake.Close()
 	}()
 	var frames [1]*Frame
 	for {
-		readable, stopped, err := sys.WaitRead(t.device, wake)
+		readable, stopped, err := sys.WaitRead(t.device, int(wake))
 		if err != nil {
 			<-stop
 			return err

@@ -88,15 +88,6 @@ func Write(fd int, p []byte) (int, error) {
 	return retry(func() (int, error) { return unix.Write(fd, p) })
 }
 
-func retry(f func() (int, error)) (int, error) {
-	for {
-		n, err := f()
-		if err != unix.EINTR {
-			return max(n, 0), err
-		}
-	}
-}
-
 // Flags of Splice.
 const (
 	SpliceMove     = unix.SPLICE_F_MOVE
