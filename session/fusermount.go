@@ -294,27 +294,30 @@ func (a *attempt) talk(ctx context.Context, c *helperRun, sock *os.File, syncIni
 		return nil, &noDescriptor{err}
 	}
 	m = a.newMount(dev)
-	defer func() {
-		if err != nil {
-			m.undo(ctx)
-			m = nil
-		}
-	}()
 	if syncInit {
 		if err := a.talkSync(ctx, c, sock, m); err != nil {
-			return m, err
+			if _, attached := sys.DeviceConn(m.dev); !attached {
+				m.close()
+			} else if m, e := a.identified(m); e == nil {
+				m.undo(ctx) // the mount was made before the server failed
+			}
+			return nil, err
 		}
+	}
+	if m, err = a.identified(m); err != nil {
+		return nil, err
 	}
 	if !a.o.AutoUnmount {
-		if err := c.wait(ctx); err != nil {
-			return m, err
-		}
+		err = c.wait(ctx)
 	}
-	id, err := a.identified(m)
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
-		return m, err
+		m.undo(ctx)
+		return nil, err
 	}
-	return id, ctx.Err()
+	return m, nil
 }
 
 // talkSync lets a helper that has sent an unmounted device go on to mount it.

@@ -49,6 +49,9 @@ func childProgram(name string, main func() int) string {
 }
 
 func init() {
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // else each child process of a race build ends a second late
+	}
 	switch {
 	case filepath.Base(os.Args[0]) == "fusermount3":
 		os.Exit(fakeHelperMain())
@@ -488,5 +491,47 @@ func (r *responder) answer(dev int, req []byte) error {
 	return nil
 }
 
-// fakeHelperMain is a fusermount3 of a newer version than the installed one.
-func fakeHelperMain() int { return 1 }
+// program is a started child program.
+type program struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// startProgram starts a child program as uid, with files from descriptor 3 on.
+func startProgram(t *testing.T, name string, uid int, files []*os.File, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: exec.Command("/proc/self/exe", args...)}
+	p.cmd.Env = append(os.Environ(), envProgram+"="+name)
+	p.cmd.Stderr = os.Stderr
+	p.cmd.ExtraFiles = files
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	var err error
+	p.in, err = p.cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	p.out = bufio.NewReader(out)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		go p.cmd.Wait() // one that waits for an answer ends only after its server
+	})
+	return p
+}
+
+func (p *program) line() string {
+	p.t.Helper()
+	text, err := p.out.ReadString('\n')
+	require.NoError(p.t, err)
+	return strings.TrimSuffix(text, "\n")
+}
+
+// end lets the program end and waits for it; its status is returned.
+func (p *program) end() int {
+	p.in.Close()
+	io.Copy(io.Discard, p.out)
+	p.cmd.Wait()
+	return p.cmd.ProcessState.ExitCode()
+}

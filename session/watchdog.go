@@ -15,7 +15,7 @@ import (
 // Watchdog ends a process that outlives its connection: a server whose threads hang in something else than FUSE does not
 // notice that its mount is gone.
 type Watchdog struct {
-	dev     *os.File
+	dev     uintptr
 	timeout time.Duration
 	exit    func()
 	expired func()
@@ -40,7 +40,7 @@ func startWatchdog(dev *os.File, timeout time.Duration, exit, expired func()) (*
 	if expired == nil {
 		expired = func() { os.Exit(1) }
 	}
-	w := &Watchdog{dev: dev, timeout: timeout, exit: exit, expired: expired, wake: wake, stop: make(chan struct{})}
+	w := &Watchdog{dev: dev.Fd(), timeout: timeout, exit: exit, expired: expired, wake: wake, stop: make(chan struct{})}
 	go w.run()
 	return w, nil
 }
@@ -48,7 +48,7 @@ func startWatchdog(dev *os.File, timeout time.Duration, exit, expired func()) (*
 func (w *Watchdog) run() {
 	for {
 		// No event is asked for: errors are always reported.
-		ev, err := sys.Poll(-1, sys.PollFd{Fd: w.dev.Fd()}, sys.PollFd{Fd: uintptr(w.wake), Events: sys.POLLIN})
+		ev, err := sys.Poll(-1, sys.PollFd{Fd: w.dev}, sys.PollFd{Fd: uintptr(w.wake), Events: sys.POLLIN})
 		if err == syscall.EINTR {
 			continue
 		}
