@@ -60,6 +60,7 @@ type Session struct {
 	answered bool
 	err      error
 	stopSig  func()
+	dogs     []*Watchdog
 	closing  sync.Once
 	closeErr error
 
@@ -322,7 +323,14 @@ func (s *Session) StartWatchdog(timeout time.Duration, expired func()) (*Watchdo
 	if m == nil {
 		return nil, ErrNotMounted
 	}
-	return startWatchdog(m.dev, timeout, s.Exit, expired)
+	w, err := startWatchdog(m.dev, timeout, s.Exit, expired)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dogs = append(s.dogs, w)
+	return w, nil
 }
 
 // Unmount unmounts what Mount mounted, and waits until Serve is over. It never touches another mount: if ours is gone it
@@ -373,7 +381,7 @@ func (s *Session) Close() error {
 func (s *Session) close() error {
 	s.Exit()
 	s.mu.Lock()
-	was, t, m := s.state, s.t, s.m
+	was, t, m, dogs := s.state, s.t, s.m, s.dogs
 	s.state = closed
 	s.mu.Unlock()
 	var stuck error
@@ -385,6 +393,9 @@ func (s *Session) close() error {
 		case <-timer.C:
 			stuck = errors.New("fuse: close: a handler is still running")
 		}
+	}
+	for _, w := range dogs {
+		w.lost()
 	}
 	if t != nil {
 		if err := t.Close(); err != nil {
