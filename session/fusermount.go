@@ -250,13 +250,12 @@ func (a *attempt) helperMount(ctx context.Context, h helper, syncInit bool) (*mo
 		// The helper undoes its mount when it finds nobody to send the device to; a killed one could not.
 		sys.Shutdown(ours)
 		ours.Close()
-		t := time.AfterFunc(cleanupTime, func() { c.cmd.Process.Kill() })
+		t := time.AfterFunc(cleanupTime/2, func() { c.cmd.Process.Kill() })
 		<-c.exited
 		t.Stop()
 		c.out.Close()
 		return nil, err
 	}
-	m.subtype = a.o.Subtype != ""
 	if a.o.AutoUnmount {
 		m.watch = append(m.watch, ours)
 		if uid, _ := sys.CurrentIDs(); uid != 0 && !h.atLeast(3, 15) {

@@ -22,14 +22,13 @@ import (
 
 // mount is one mount as this process made it: what is needed to serve it, to recognise it later and to end it.
 type mount struct {
-	dev     *os.File    // the connection; blocking, never in the runtime's poller
-	point   string      // absolute mount point as asked for, or /dev/fd/N
-	how     string      // the way that worked, one of the way constants
-	id      sys.MountID // zero when somebody else mounted (/dev/fd/N)
-	conn    uint32      // number in fusectl, 0: unknown
-	sync    bool        // FUSE_INIT was answered inside the mount call
-	subtype bool        // whether the kernel took the subtype
-	log     *slog.Logger
+	dev   *os.File    // the connection; blocking, never in the runtime's poller
+	point string      // absolute mount point as asked for, or /dev/fd/N
+	how   string      // the way that worked, one of the way constants
+	id    sys.MountID // zero when somebody else mounted (/dev/fd/N)
+	conn  uint32      // number in fusectl, 0: unknown
+	sync  bool        // FUSE_INIT was answered inside the mount call
+	log   *slog.Logger
 
 	mu     sync.Mutex
 	watch  []*os.File // sockets whose end tells watchers to unmount, none without auto_unmount
@@ -108,7 +107,10 @@ func mountDir(ctx context.Context, dir string, o *MountOptions, hooks mountHooks
 		o = new(MountOptions)
 	}
 	if err := ctx.Err(); err != nil {
-		return fail(err)
+		return fail(context.Cause(ctx))
+	}
+	if dir == "" {
+		return fail(fmt.Errorf("missing mountpoint: %w", syscall.ENOENT))
 	}
 	if m, ok, err := attachFd(dir); ok {
 		if err != nil {
@@ -300,10 +302,8 @@ func (a *attempt) legacy(context.Context) (*mount, error) {
 		return nil, fmt.Errorf("mount options too long: %w", syscall.E2BIG)
 	}
 	base, full := a.o.fsType()
-	subtype := true
 	err = sys.Mount(a.o.source(dev.Name(), true), a.dir, full, a.o.msFlags(), data)
 	if err == syscall.ENODEV && full != base {
-		subtype = false
 		err = sys.Mount(a.o.source(dev.Name(), false), a.dir, base, a.o.msFlags(), data)
 	}
 	if err != nil {
@@ -314,7 +314,6 @@ func (a *attempt) legacy(context.Context) (*mount, error) {
 		return nil, err
 	}
 	m := a.newMount(dev)
-	m.subtype = subtype && full != base
 	return a.identified(m)
 }
 

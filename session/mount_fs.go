@@ -65,18 +65,18 @@ func (a *attempt) configure(ctx context.Context, m *mount, serve serveFunc) erro
 	}
 	defer fsfd.Close()
 
-	m.subtype = full != base
-	if m.subtype {
+	subtypes := true
+	if full != base {
 		switch err := sys.FsconfigString(fsfd, "subtype", a.o.Subtype); err {
 		case nil:
 		case sys.ENOPARAM, syscall.EINVAL, syscall.EOPNOTSUPP:
 			sys.FsLog(fsfd)
-			m.subtype = false
+			subtypes = false
 		default:
 			return a.explain(fsfd, "subtype", err)
 		}
 	}
-	if err := sys.FsconfigString(fsfd, "source", a.o.source(m.dev.Name(), m.subtype)); err != nil {
+	if err := sys.FsconfigString(fsfd, "source", a.o.source(m.dev.Name(), subtypes)); err != nil {
 		return a.explain(fsfd, "source", err)
 	}
 	attrs, flags := a.o.attrs()
@@ -188,6 +188,8 @@ func serveDuring(ctx context.Context, dev *os.File, serve serveFunc, mount func(
 		}
 		s.rescue(over)
 	}()
+	runtime.LockOSThread()
+	s.mounter.Store(int64(sys.Thread()))
 	mountErr := mount(func() error {
 		select {
 		case <-s.done:
@@ -196,6 +198,7 @@ func serveDuring(ctx context.Context, dev *os.File, serve serveFunc, mount func(
 			return nil
 		}
 	})
+	runtime.UnlockOSThread()
 	over.Signal()
 	close(returned)
 	<-rescued
@@ -218,6 +221,7 @@ type initServer struct {
 	stopOnce  sync.Once
 	cancelled atomic.Bool   // serve is not to begin
 	stopped   atomic.Bool   // mount has returned
+	mounter   atomic.Int64  // thread that mounts
 	waiting   chan struct{} // closed when tid is valid
 	tid       int
 	inPoll    atomic.Bool
@@ -283,7 +287,8 @@ func (s *initServer) end() {
 // failure is why the server ended; to be called after done.
 func (s *initServer) failure() error { return s.err }
 
-// rescue ends a mount call whose server has gone: by aborting the connection, or else by refusing what comes.
+// rescue ends a mount call whose server has gone: by aborting the connection, or, where that is not allowed, by refusing
+// what comes. A FUSE_INIT that was read and not answered shows when its waiting thread is interrupted.
 func (s *initServer) rescue(over sys.Event) {
 	if conn, ok := sys.DeviceConn(s.dev); ok {
 		if abortConn(conn) == nil {
@@ -291,10 +296,11 @@ func (s *initServer) rescue(over sys.Event) {
 		}
 	}
 	buf := make([]byte, 8192) // the kernel's least; nothing larger comes before FUSE_INIT
-	for {
-		ev, err := sys.Poll(-1, sys.PollFd{Fd: s.dev.Fd(), Events: sys.POLLIN}, sys.PollFd{Fd: uintptr(over), Events: sys.POLLIN})
+	for wait := 1; ; wait = min(2*wait, 100) {
+		sys.Nudge(int(s.mounter.Load()))
+		ev, err := sys.Poll(wait, sys.PollFd{Fd: s.dev.Fd(), Events: sys.POLLIN}, sys.PollFd{Fd: uintptr(over), Events: sys.POLLIN})
 		switch {
-		case err == syscall.EINTR:
+		case err == syscall.EINTR || err == nil && ev[0] == 0 && ev[1] == 0:
 			continue
 		case err != nil || ev[1] != 0 || ev[0]&sys.POLLIN == 0:
 			return
@@ -307,22 +313,29 @@ func (s *initServer) rescue(over sys.Event) {
 			return
 		}
 		if r := refusal(buf[:n]); r != nil {
-			s.dev.Write(r)
+			s.dev.Write(r) // ENOENT: it was answered at last
 		}
 	}
 }
 
-// refusal answers a request with EIO; nil for one that wants no answer.
+// refusal answers a request with EIO, and in place of an interrupt the request that it is about; nil for one that wants
+// no answer.
 func refusal(req []byte) []byte {
-	if len(req) < 16 {
+	if len(req) < 40 {
 		return nil
 	}
+	unique := req[8:16]
 	switch wire.Opcode(binary.NativeEndian.Uint32(req[4:])) {
-	case wire.OpForget, wire.OpBatchForget, wire.OpNotifyReply, wire.OpInterrupt:
+	case wire.OpForget, wire.OpBatchForget, wire.OpNotifyReply:
 		return nil
+	case wire.OpInterrupt:
+		if len(req) < 48 {
+			return nil
+		}
+		unique = req[40:48]
 	}
 	r := binary.NativeEndian.AppendUint32(nil, 16)
 	eio := -int32(syscall.EIO)
 	r = binary.NativeEndian.AppendUint32(r, uint32(eio))
-	return append(r, req[8:16]...)
+	return append(r, unique...)
 }

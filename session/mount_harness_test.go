@@ -129,7 +129,7 @@ type serverConfig struct {
 	Dir     string
 	Options MountOptions
 	Way     string        // one of the way constants, "": mountDir chooses
-	Init    string        // "": answer, "refuse": answer with EIO and fail, "ignore": never answer
+	Init    string        // "": answer, "refuse": answer with EIO and fail, "ignore": never answer, "leave": fail without an answer
 	Timeout time.Duration // of the mount, 0: none
 	Hold    bool          // leave everything but INIT and GETATTR without answer
 }
@@ -300,6 +300,10 @@ func serverMain() int {
 		verb, arg, _ := strings.Cut(in.Text(), " ")
 		answer := ""
 		switch verb {
+		case "briefly":
+			brief, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			err = m.unmount(brief, 0)
+			cancel()
 		case "unmount":
 			err = m.unmount(ctx, map[string]UnmountFlags{"": 0, "lazy": UnmountLazy, "force": UnmountForce, "both": UnmountLazy | UnmountForce}[arg])
 		case "abort":
@@ -312,6 +316,10 @@ func serverMain() int {
 			err = m.close()
 		case "held": // waits until a request is held
 			answer = fmt.Sprint(<-r.held())
+		case "inherited": // what a program that the server starts would have open
+			for _, n := range inheritable() {
+				answer += n + " "
+			}
 		case "fds":
 			answer = strings.Join(opened(), " ")
 		}
@@ -359,6 +367,20 @@ func openFiles() (files []string) {
 			continue
 		}
 		files = append(files, to)
+	}
+	return files
+}
+
+// inheritable lists the descriptors above 2 without FD_CLOEXEC.
+func inheritable() (files []string) {
+	for fd := 3; fd < 100; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			to, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+			if to != "/dev/null" { // some that start tests leave one open
+				files = append(files, to)
+			}
+		}
 	}
 	return files
 }
@@ -453,6 +475,8 @@ func (r *responder) answer(dev int, req []byte) error {
 		switch r.init {
 		case "ignore":
 			return nil
+		case "leave":
+			return errRefused
 		case "refuse":
 			errno = -int32(syscall.EIO)
 		default:

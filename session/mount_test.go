@@ -53,6 +53,7 @@ func TestMountWays(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, st.IsDir())
 			require.Equal(t, "false", s.do("gone"))
+			require.Empty(t, s.do("inherited"))
 			require.Empty(t, s.do("unmount"))
 			require.Empty(t, mountsAt(t, mnt))
 			require.Empty(t, s.do("served"))
@@ -162,6 +163,7 @@ func TestMountErrors(t *testing.T) {
 		want string
 		is   syscall.Errno
 	}{
+		{"empty", 0, serverConfig{}, "fuse: failed to mount on : missing mountpoint: no such file or directory", unix.ENOENT},
 		{"missing", 0, serverConfig{Dir: dir + "/none"},
 			"fuse: failed to mount on DIR/none: failed to access mountpoint: no such file or directory", unix.ENOENT},
 		{"fifo", 0, serverConfig{Dir: fifo},
@@ -261,6 +263,41 @@ func TestSyncInitFailureLeavesNothing(t *testing.T) {
 	require.Empty(t, s.Mounts)
 }
 
+func TestBlockDevice(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := scratch(t)
+	image := filepath.Join(dir, "image")
+	require.NoError(t, os.WriteFile(image, make([]byte, 1<<20), 0o600))
+	out, err := exec.Command("losetup", "--find", "--show", image).Output()
+	require.NoError(t, err)
+	loop := strings.TrimSpace(string(out))
+	t.Cleanup(func() { require.NoError(t, exec.Command("losetup", "--detach", loop).Run()) })
+	withFusectl(t)
+
+	for _, way := range []string{"", wayMount, wayHelper} {
+		mnt := mountPoint(t, dir, "blk"+way, 0)
+		c := serverConfig{Dir: mnt, Way: way, Options: MountOptions{Raw: []string{"blkdev", "fsname=" + loop, "subtype=mysub", "blksize=1024"}}}
+		s := startServer(t, 0, c)
+		require.Empty(t, s.Err)
+		require.Len(t, mountsAt(t, mnt), 1)
+		require.Contains(t, mountsAt(t, mnt)[0], " - fuseblk.mysub "+loop+" ")
+		require.Empty(t, s.do("unmount"))
+		require.Empty(t, s.do("served"))
+
+		// Unmounting waits for the answer to FUSE_DESTROY; nobody needs to wait for that.
+		c.Hold = true
+		s = startServer(t, 0, c)
+		require.Empty(t, s.Err)
+		require.Equal(t, "error fuse: unmount "+mnt+": context deadline exceeded", s.do("briefly"))
+		require.Equal(t, "38", s.do("held"), "DESTROY")
+		require.NoError(t, abortConn(s.Conn))
+		notMounted(t, mnt)
+		require.Empty(t, s.do("served"))
+	}
+}
+
 func TestUserMount(t *testing.T) {
 	if !isolated(t) {
 		return
@@ -333,6 +370,22 @@ func TestUserNamespaceMount(t *testing.T) {
 	require.Equal(t, "false", s.do("gone"))
 	require.Empty(t, s.do("unmount"))
 	require.Equal(t, "true", s.do("gone"))
+
+	if !hasSyncInit(t) {
+		return
+	}
+	// Without the right to abort, a FUSE_INIT that nobody answers must still not hold the mount call for ever.
+	mnt = mountPoint(t, dir, "ignored", nobody)
+	for _, c := range []serverConfig{{Init: "ignore", Timeout: 100 * time.Millisecond}, {Init: "leave"}} {
+		c.Dir, c.Options = mnt, MountOptions{Device: dev, Helper: HelperNever}
+		s = startServerAs(t, &syscall.SysProcAttr{
+			Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids,
+			Credential: &syscall.Credential{NoSetGroups: true},
+		}, c)
+		require.Contains(t, s.Err, map[string]string{"ignore": "context deadline exceeded", "leave": "FUSE_INIT failed"}[c.Init])
+		require.Empty(t, s.Fds)
+		require.Empty(t, s.Mounts)
+	}
 }
 
 func TestDeviceEnvironment(t *testing.T) {
@@ -386,6 +439,7 @@ func TestMountFd(t *testing.T) {
 	st, err := os.Stat(mnt)
 	require.NoError(t, err)
 	require.True(t, st.IsDir())
+	require.Empty(t, s.do("inherited"))
 	if s.Conn != 0 {
 		require.Empty(t, s.do("unmount"), "the kernel tells the connection's number, so its mount is found")
 		require.Empty(t, s.do("served"))
@@ -404,6 +458,22 @@ func TestMountFd(t *testing.T) {
 	_, ok, err := attachFd("/dev/fd/99999999999")
 	require.True(t, ok)
 	require.ErrorIs(t, err, syscall.EBADF)
+}
+
+func TestMountCancelledInHelper(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := scratch(t)
+	fakeHelper(t, dir)
+	mnt := mountPoint(t, dir, "mnt", 0)
+	for _, mode := range []string{"hangs", "hangs after fd"} {
+		c := serverConfig{Dir: mnt, Timeout: 100 * time.Millisecond, Options: MountOptions{Helper: HelperAlways, Async: mode != "hangs after fd"}}
+		s := startServer(t, 0, c, envHelper+"="+mode)
+		require.Equal(t, "fuse: failed to mount on "+mnt+": context deadline exceeded", s.Err, mode)
+		require.Empty(t, s.Fds)
+		require.Empty(t, s.Mounts)
+	}
 }
 
 func TestWithinLateResult(t *testing.T) {

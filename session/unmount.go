@@ -59,14 +59,12 @@ func (m *mount) unmountNow(ctx context.Context, flags UnmountFlags) error {
 	if id.ID == 0 {
 		return nil
 	}
-	in, err := findMount(id)
-	if err != nil {
-		return err
-	}
-	if in == nil {
+	path := m.point // where it was, if the mount table cannot be read
+	if in, err := findMount(id); err == nil && in == nil {
 		return nil
+	} else if err == nil {
+		path = in.Mountpoint
 	}
-	path := in.Mountpoint
 	top, err := sys.OpenPath(path, true)
 	if err != nil {
 		return wrap(path, err)
@@ -90,6 +88,9 @@ func (m *mount) unmountNow(ctx context.Context, flags UnmountFlags) error {
 	if flags&UnmountLazy != 0 {
 		// Through the descriptor: nothing can come in between.
 		err = sys.Unmount(sys.FdPath(top), how&^sys.UMOUNT_NOFOLLOW|sys.MNT_DETACH)
+		if err == syscall.ENOENT { // no /proc
+			err = sys.Unmount(path, how|sys.MNT_DETACH)
+		}
 		top.Close()
 	} else {
 		top.Close() // which would keep the mount busy

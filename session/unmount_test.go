@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -213,12 +214,7 @@ func TestNewerHelper(t *testing.T) {
 		return
 	}
 	dir := scratch(t)
-	self, err := os.Executable()
-	require.NoError(t, err)
-	bin := filepath.Join(dir, "bin")
-	require.NoError(t, os.Mkdir(bin, 0o755))
-	require.NoError(t, os.Symlink(self, filepath.Join(bin, "fusermount3")))
-	t.Setenv("PATH", bin)
+	fakeHelper(t, dir)
 	always := MountOptions{Helper: HelperAlways}
 
 	for _, mode := range []string{"", "old kernel", "without fsopen", "unattached", "fails"} {
@@ -268,6 +264,16 @@ func TestNewerHelper(t *testing.T) {
 	})
 }
 
+// fakeHelper puts fakeHelperMain into $PATH.
+func fakeHelper(t *testing.T, in string) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	bin := filepath.Join(in, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o755))
+	require.NoError(t, os.Symlink(self, filepath.Join(bin, "fusermount3")))
+	t.Setenv("PATH", bin)
+}
+
 const envHelper = "PUREFUSE_TEST_HELPER"
 
 // fakeHelperMain plays a fusermount3 of version 3.19, in its conversation if not in its checks.
@@ -286,6 +292,8 @@ func fakeHelperMain() int {
 	send := func() error { return unix.Sendmsg(3, []byte{0}, unix.UnixRights(dev), nil, 0) }
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", dev)
 	switch {
+	case mode == "hangs" && os.Args[1] != "--version":
+		time.Sleep(time.Hour)
 	case mode == "fails":
 		fmt.Fprint(os.Stderr, "fusermount3: it says so\nfusermount3: and so\n")
 		return 1
@@ -312,6 +320,9 @@ func fakeHelperMain() int {
 		}
 		if n, err := sock.Read(make([]byte, 1)); n != 1 {
 			return fail(err)
+		}
+		if mode == "hangs after fd" {
+			time.Sleep(time.Hour)
 		}
 		typ, source := "fuse", "src"
 		if mode == "unattached" {

@@ -90,12 +90,6 @@ func (e Event) Signal() error {
 	return err
 }
 
-// Clear makes POLLIN false until the next Signal. The event must be signalled: else Clear waits for it.
-func (e Event) Clear() error {
-	_, err := retry(func() (int, error) { return unix.Read(int(e), make([]byte, 8)) })
-	return err
-}
-
 // Close closes the descriptor.
 func (e Event) Close() error { return unix.Close(int(e)) }
 

@@ -37,7 +37,7 @@ func RecvFile(sock *os.File, p []byte) (n int, f *os.File, err error) {
 	if err != nil {
 		return 0, nil, fmt.Errorf("recvmsg: %w", err)
 	}
-	fd, err := OneDescriptor(oob[:oobn])
+	fd, err := oneDescriptor(oob[:oobn])
 	if err != nil {
 		if n == 0 && oobn == 0 {
 			err = io.EOF
@@ -47,9 +47,9 @@ func RecvFile(sock *os.File, p []byte) (n int, f *os.File, err error) {
 	return n, os.NewFile(uintptr(fd), "received"), nil
 }
 
-// OneDescriptor takes the descriptor out of a message's control data, and closes every descriptor when there is not
+// oneDescriptor takes the descriptor out of a message's control data, and closes every descriptor when there is not
 // exactly one.
-func OneDescriptor(oob []byte) (int, error) {
+func oneDescriptor(oob []byte) (int, error) {
 	fds, err := descriptors(oob)
 	if err == nil && len(fds) == 1 {
 		return fds[0], nil
