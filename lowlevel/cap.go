@@ -45,6 +45,7 @@ const (
 	CapOverIOUring       Cap = 1 << 31 // requests through io_uring
 	CapAllowIdmap        Cap = 1 << 32 // id-mapped mounts, with default_permissions
 	CapSecurityCtx       Cap = 1 << 33 // security contexts in creating requests
+	CapCreateSuppGroup   Cap = 1 << 62 // Req.ParentGroup in creating requests; libfuse has no name for it (minor 38)
 )
 
 // capRow is one capability: its libfuse name, the flag in FUSE_INIT, and whether that stays with us.
@@ -87,6 +88,7 @@ var capTable = [...]capRow{
 	{CapOverIOUring, "OVER_IO_URING", wire.InitOverIOUring, false},
 	{CapAllowIdmap, "ALLOW_IDMAP", wire.InitAllowIdmap, false},
 	{CapSecurityCtx, "SECURITY_CTX", wire.InitSecurityCtx, false},
+	{CapCreateSuppGroup, "CREATE_SUPP_GROUP", wire.InitCreateSuppGroup, false},
 }
 
 // Names returns the libfuse names of the capabilities in c, FUSE_CAP_X, in the order of their bits.

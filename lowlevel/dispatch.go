@@ -231,12 +231,12 @@ func (s *Session) recovered(p *Request, r Req) {
 		return
 	}
 	e := syscall.EIO
-	pending := false
 	var info RequestInfo
-	p.pinned(r.gen, func(Req) {
-		pending = true
+	pending := p.pin(r.gen)
+	if pending {
 		info = p.info(p.since)
-	})
+		p.unpin()
+	}
 	if s.cfg.OnPanic != nil {
 		e = s.cfg.OnPanic(info, v)
 	} else {

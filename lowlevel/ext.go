@@ -35,6 +35,20 @@ func (r Req) SecCtx() iter.Seq2[string, []byte] {
 	}
 }
 
+// ParentGroup is the parent directory's group in a creating request whose caller is in that group only by a supplementary
+// one, so that a set-group-ID directory can hand its group down. It needs CapCreateSuppGroup.
+func (r Req) ParentGroup() (gid uint32, ok bool) {
+	for ext, err := range wire.Extensions(r.p.ext) {
+		if err != nil {
+			break
+		}
+		for gid := range ext.Groups() {
+			return gid, true
+		}
+	}
+	return 0, false
+}
+
 // Groups appends the caller's supplementary groups to dst: all of them, as /proc tells. It fails with EIO if the caller
 // cannot be seen there.
 func (r Req) Groups(dst []uint32) ([]uint32, error) {

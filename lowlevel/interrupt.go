@@ -32,7 +32,7 @@ var Interrupted error = syscall.EINTR
 
 // interrupts are the INTERRUPT requests that came before the request they are for was known.
 type interrupts struct {
-	n    atomic.Int32
+	n    atomic.Int32 // of list, and of those that are being looked for
 	mu   sync.Mutex
 	list []waitingInterrupt
 }
@@ -48,44 +48,48 @@ func (s *Session) interrupt(r Req) {
 	if s.debug {
 		s.trace("INTERRUPT: %d", target)
 	}
+	// Counted before the search: a request that becomes known after it then looks into the list, behind the lock.
+	s.intr.n.Add(1)
 	s.intr.mu.Lock()
-	if s.interruptLive(target) || slices.ContainsFunc(s.intr.list, func(w waitingInterrupt) bool { return w.target == target }) {
-		s.intr.mu.Unlock()
-		if p, err := r.claim(); err == nil {
-			p.drop()
-		}
+	p := s.pinLive(target)
+	waits := p == nil && !slices.ContainsFunc(s.intr.list, func(w waitingInterrupt) bool { return w.target == target })
+	if waits {
+		s.intr.list = append(s.intr.list, waitingInterrupt{r, target})
+	} else {
+		s.intr.n.Add(-1)
+	}
+	s.intr.mu.Unlock()
+	if waits {
 		return
 	}
-	s.intr.list = append(s.intr.list, waitingInterrupt{r, target})
-	s.intr.n.Store(int32(len(s.intr.list)))
-	s.intr.mu.Unlock()
-}
-
-// interruptLive interrupts the request in flight with that unique, and reports whether there is one.
-func (s *Session) interruptLive(unique uint64) bool {
-	for _, p := range s.requests() {
-		hit := false
-		p.pinned(0, func(r Req) {
-			if p.h.Unique != unique || p.code == wire.OpInterrupt {
-				return
-			}
-			hit = true
-			p.interrupted.Store(true)
-			p.mu.Lock()
-			f, cancel := p.onInterrupt, p.cancel
-			p.mu.Unlock()
-			if cancel != nil {
-				s.cancelInterrupted(r, cancel)
-			}
-			if f != nil {
-				f()
-			}
-		})
-		if hit {
-			return true
+	if p != nil {
+		defer p.unpin()
+		p.interrupted.Store(true)
+		p.mu.Lock()
+		f, cancel := p.onInterrupt, p.cancel
+		p.mu.Unlock()
+		if cancel != nil {
+			s.cancelInterrupted(Req{p, p.state.Load() >> genShift}, cancel)
+		}
+		if f != nil {
+			f()
 		}
 	}
-	return false
+	NoneReq{r}.ReplyNone()
+}
+
+// pinLive pins the request in flight with that unique, nil if there is none.
+func (s *Session) pinLive(unique uint64) *Request {
+	for _, p := range s.requests() {
+		if !p.pin(0) {
+			continue
+		}
+		if p.h.Unique == unique && p.code != wire.OpInterrupt {
+			return p
+		}
+		p.unpin()
+	}
+	return nil
 }
 
 // cancelInterrupted ends the context of an interrupted request as the mode says.
@@ -112,23 +116,21 @@ func (s *Session) matchInterrupt(p *Request) {
 		return
 	}
 	s.intr.mu.Lock()
-	i := slices.IndexFunc(s.intr.list, func(w waitingInterrupt) bool { return w.target == p.h.Unique })
-	back := i < 0
-	i = max(i, 0)
 	if len(s.intr.list) == 0 {
 		s.intr.mu.Unlock()
 		return
 	}
+	i := slices.IndexFunc(s.intr.list, func(w waitingInterrupt) bool { return w.target == p.h.Unique })
+	back := i < 0
+	i = max(i, 0)
 	w := s.intr.list[i]
 	s.intr.list = slices.Delete(s.intr.list, i, i+1)
-	s.intr.n.Store(int32(len(s.intr.list)))
+	s.intr.n.Add(-1)
 	s.intr.mu.Unlock()
 	if back {
 		w.r.ReplyErr(syscall.EAGAIN)
 		return
 	}
 	p.interrupted.Store(true)
-	if q, err := w.r.claim(); err == nil {
-		q.drop()
-	}
+	NoneReq{w.r}.ReplyNone()
 }

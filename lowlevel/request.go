@@ -61,8 +61,8 @@ type Request struct {
 const (
 	live     = 1
 	done     = 2
-	pin      = 4
-	pinMask  = 1<<16 - 1 - (pin - 1)
+	onePin   = 4
+	pinMask  = 1<<16 - 1 - (onePin - 1)
 	genShift = 16
 )
 
@@ -81,25 +81,21 @@ func (p *Request) begin(s *Session, q session.Queue, f *session.Frame) Req {
 	return Req{p, gen}
 }
 
-// pinned keeps p from being reused while f runs, if it is still the live request of generation gen (0: any).
-func (p *Request) pinned(gen uint64, f func(r Req)) bool {
+// pin keeps p from being reused, if it is still the live request of generation gen (0: any); unpin ends that.
+func (p *Request) pin(gen uint64) bool {
 	for {
 		st := p.state.Load()
 		if st&live == 0 || gen != 0 && st>>genShift != gen || st&pinMask == pinMask {
 			return false
 		}
-		if p.state.CompareAndSwap(st, st+pin) {
-			gen = st >> genShift
-			break
+		if p.state.CompareAndSwap(st, st+onePin) {
+			return true
 		}
 	}
-	defer p.unpin()
-	f(Req{p, gen})
-	return true
 }
 
 func (p *Request) unpin() {
-	if st := p.state.Add(^uint64(pin - 1)); st&pinMask == 0 && st&done != 0 {
+	if st := p.state.Add(^uint64(onePin - 1)); st&pinMask == 0 && st&done != 0 {
 		if p.dropped {
 			p.q.Drop(p.f)
 			return

@@ -143,8 +143,12 @@ func (s *Session) InFlight() iter.Seq[RequestInfo] {
 	return func(yield func(RequestInfo) bool) {
 		now := int64(time.Since(s.epoch))
 		for _, p := range s.requests() {
-			var info RequestInfo
-			if p.pinned(0, func(r Req) { info = p.info(now) }) && info.Op != wire.OpInterrupt && !yield(info) {
+			if !p.pin(0) {
+				continue
+			}
+			info := p.info(now)
+			p.unpin()
+			if info.Op != wire.OpInterrupt && !yield(info) {
 				return
 			}
 		}

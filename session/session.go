@@ -110,7 +110,7 @@ func (s *Session) Mount(ctx context.Context, dir string) error {
 			s.t.Close()
 			s.t = nil
 		}
-		s.state, s.answered = created, false
+		s.state, s.answered, s.err = created, false, nil
 		return err
 	}
 	s.m = m
@@ -239,6 +239,9 @@ func (s *Session) Serve(ctx context.Context) error {
 		s.Exit()
 	})
 	defer stop()
+	if s.Exited() { // before there was a transport
+		s.transport().Stop()
+	}
 	s.crew.run()
 	s.h.End()
 	s.mu.Lock()
