@@ -4,7 +4,12 @@ go 1.26.0
 
 require github.com/hanwen/go-fuse/v2 v2.12.1
 
-require golang.org/x/sys v0.28.0
+require (
+	github.com/purefuse/purefuse v0.0.0-00010101000000-000000000000
+	golang.org/x/sys v0.49.0
+)
+
+require github.com/moby/sys/mountinfo v0.7.3 // indirect
 
 require (
 	github.com/stretchr/testify v1.12.1

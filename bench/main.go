@@ -82,6 +82,9 @@ func run() error {
 	if o.Servers, err = regexp.Compile(servers); err != nil {
 		return err
 	}
+	if _, err := os.Stat("servers/gofuse"); err != nil {
+		return errors.New("run it in its own directory, bench")
+	}
 	all := Tables()
 	if list {
 		return printList(os.Stdout, all)

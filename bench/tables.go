@@ -60,6 +60,7 @@ const (
 	cMT       = "libfuse mt"
 	cST       = "libfuse -s"
 	cFloor    = "C floor"
+	goFloor   = "Go floor"
 	cNewMT    = "new libfuse mt"
 	cNewST    = "new libfuse -s"
 	cURing    = "new libfuse io_uring"
@@ -72,6 +73,10 @@ const (
 	hpURing   = "passthrough_hp io_uring"
 	goLoop    = "go-fuse loopback"
 	native    = "native tmpfs"
+
+	oursBacking = "purefuse, backing file"
+	hpBacking   = "passthrough_hp, backing file"
+	goBacking   = "go-fuse loopback, backing file"
 )
 
 func args(a ...string) func(mnt, src string) []string {
@@ -88,6 +93,7 @@ func nullServers() []Server {
 		{cST, debian, args("-f", "-s")},
 		{ours, func(b *Builder) (string, error) { return b.Go("purefuse", "./servers/purefuse") }, args()},
 		{cFloor, func(b *Builder) (string, error) { return b.C("floor", "floor.c") }, args()},
+		{goFloor, func(b *Builder) (string, error) { return b.Go("gofloor", "./servers/gofloor") }, args()},
 		{goRaw, gofuse, args("-api", "raw")},
 		{goFS, gofuse, args("-api", "fs")},
 		{cNewMT, newest, args("-f")},
@@ -156,6 +162,19 @@ func loopServers(meta bool) []Server {
 	return append(servers, Server{Name: native})
 }
 
+// backingServers hand the kernel the file itself (FOPEN_PASSTHROUGH): reads and writes are no requests any more.
+func backingServers() []Server {
+	return []Server{
+		{hpBacking, func(b *Builder) (string, error) { return b.Example("passthrough_hp") },
+			func(mnt, src string) []string { return []string{"--foreground", src, mnt} }},
+		{oursBacking, func(b *Builder) (string, error) { return b.Go("purefuse", "./servers/purefuse") },
+			func(mnt, src string) []string { return []string{"-backing", src + "/data", mnt} }},
+		{goBacking, func(b *Builder) (string, error) { return b.Go("gofuse_loopback", "./servers/gofuse_loopback") },
+			func(mnt, src string) []string { return []string{"-source", src, "-passthrough", mnt} }},
+		{Name: native},
+	}
+}
+
 func load(name string, unit Unit, client ...string) Row {
 	return Row{Name: name, Unit: unit, Client: client}
 }
@@ -183,6 +202,15 @@ func dataRows() []Row {
 		slow(load("write 128K buffered", MBps, "-l", "write", "-b", k)),
 		slow(load("read 4K direct", PerSecond, "-l", "rread", "-D", "-b", "4096")),
 		slow(load("write 4K direct", PerSecond, "-l", "rwrite", "-D", "-b", "4096")),
+	}
+}
+
+func backingRows() []Row {
+	return []Row{
+		load("read 4K direct", PerSecond, "-l", "rread", "-D", "-b", "4096"),
+		load("write 4K direct", PerSecond, "-l", "rwrite", "-D", "-b", "4096"),
+		load("read 4K buffered", PerSecond, "-l", "rread", "-b", "4096"),
+		load("write 4K buffered", PerSecond, "-l", "rwrite", "-b", "4096"),
 	}
 }
 
@@ -225,7 +253,7 @@ func Tables() []Table {
 		nullRow("read 4K 1t", "rread", 1), nullRow("read 4K 4t", "rread", 4), nullRow("read 4K 16t", "rread", 16),
 	}
 	many := []string{"getattr 4t", "getattr 16t", "read 4K 4t", "read 4K 16t"}
-	data, meta := dataRows(), metaRows()
+	data, meta, backing := dataRows(), metaRows(), backingRows()
 	direct := []string{"read 1M direct", "read 128K direct"}
 	writes := []string{"write 1M direct", "write 128K direct", "write 1M buffered", "write 128K buffered"}
 
@@ -274,6 +302,14 @@ func Tables() []Table {
 		{
 			Name: "meta-one", Title: "loopback over tmpfs: names, all timeouts 0, one CPU", OneCPU: true,
 			Servers: loopServers(true), Rows: meta, Targets: metaTargets,
+		},
+		{
+			Name: "backing", Title: "backing files: the kernel reads and writes tmpfs without the server", Slow: true,
+			Servers: backingServers(), Rows: backing,
+			Targets: slices.Concat(
+				faster([]string{backing[0].Name, backing[2].Name}, oursBacking, native, 0.95),
+				faster([]string{backing[1].Name, backing[3].Name}, oursBacking, native, 0.8),
+			),
 		},
 		{
 			Name: "null-data", Title: "big requests to a null server, free placement", Extra: true,

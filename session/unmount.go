@@ -137,16 +137,15 @@ func (m *mount) identity() (sys.MountID, error) {
 // abort has the kernel end the connection: every request fails with ECONNABORTED, the device reports POLLERR, the mount
 // stays until it is unmounted. An ended connection is no error.
 func (m *mount) abort() error {
-	open, down := m.look()
-	if down {
+	if m.down() {
 		return nil
 	}
 	if m.conn == 0 {
 		return fmt.Errorf("fuse: abort %s: the connection's number is not known", m.point)
 	}
-	if m.id.ID != 0 && !open {
+	if m.id.ID != 0 {
 		// The number serves again once the file system is gone, and with the device closed nothing else tells.
-		if in, err := findMount(m.id); err == nil && in == nil {
+		if in, err := findMount(m.id); err == nil && in == nil && m.isClosed() {
 			return nil
 		}
 	}
@@ -154,6 +153,12 @@ func (m *mount) abort() error {
 		return fmt.Errorf("fuse: abort %s: %w", m.point, err)
 	}
 	return nil
+}
+
+func (m *mount) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
 }
 
 const fusectlDir = "/sys/fs/fuse/connections"
