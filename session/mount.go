@@ -382,13 +382,21 @@ func (m *mount) close() error {
 
 // down reports whether the connection has ended; false also when the device is already closed here.
 func (m *mount) down() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false
+	_, down := m.look()
+	return down
+}
+
+// look polls the device. Whoever else has it may close it meanwhile.
+func (m *mount) look() (open, down bool) {
+	c, err := m.dev.SyscallConn()
+	if err != nil {
+		return false, false
 	}
-	ev, err := sys.Poll(0, sys.PollFd{Fd: m.dev.Fd()})
-	return err == nil && ev[0]&(sys.POLLERR|sys.POLLNVAL) != 0
+	err = c.Control(func(fd uintptr) {
+		ev, err := sys.Poll(0, sys.PollFd{Fd: fd})
+		down = err == nil && ev[0]&(sys.POLLERR|sys.POLLNVAL) != 0
+	})
+	return err == nil, down
 }
 
 // gone reports whether the connection has ended, or the mount has left this mount namespace.

@@ -290,6 +290,8 @@ func TestBlockDevice(t *testing.T) {
 		c.Hold = true
 		s = startServer(t, 0, c)
 		require.Empty(t, s.Err)
+		_, err := os.Stat(mnt) // FUSE_DESTROY comes only after FUSE_INIT
+		require.NoError(t, err)
 		require.Equal(t, "error fuse: unmount "+mnt+": context deadline exceeded", s.do("briefly"))
 		require.Equal(t, "38", s.do("held"), "DESTROY")
 		require.NoError(t, abortConn(s.Conn))

@@ -137,15 +137,16 @@ func (m *mount) identity() (sys.MountID, error) {
 // abort has the kernel end the connection: every request fails with ECONNABORTED, the device reports POLLERR, the mount
 // stays until it is unmounted. An ended connection is no error.
 func (m *mount) abort() error {
-	if m.down() {
+	open, down := m.look()
+	if down {
 		return nil
 	}
 	if m.conn == 0 {
 		return fmt.Errorf("fuse: abort %s: the connection's number is not known", m.point)
 	}
-	if m.id.ID != 0 {
+	if m.id.ID != 0 && !open {
 		// The number serves again once the file system is gone, and with the device closed nothing else tells.
-		if in, err := findMount(m.id); err == nil && in == nil && m.isClosed() {
+		if in, err := findMount(m.id); err == nil && in == nil {
 			return nil
 		}
 	}
@@ -153,12 +154,6 @@ func (m *mount) abort() error {
 		return fmt.Errorf("fuse: abort %s: %w", m.point, err)
 	}
 	return nil
-}
-
-func (m *mount) isClosed() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.closed
 }
 
 const fusectlDir = "/sys/fs/fuse/connections"
