@@ -75,7 +75,9 @@ func fields(table map[wire.Opcode]func() any, op wire.Opcode, b []byte) string {
 	return strings.TrimSpace(out.String())
 }
 
-func indent(s string) string { return "\t\t" + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n\t\t") }
+func indent(s string) string {
+	return "\t\t" + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n\t\t")
+}
 
 // describe is a request as text.
 func (r *request) describe() string {

@@ -62,7 +62,7 @@ func initVersion(_ *model, r *request, want, _ *step) bool {
 	if initReply(r, want) == nil {
 		return false
 	}
-	binary.NativeEndian.PutUint32(edit(want)[20:], wire.KernelMinorVersion)
+	binary.NativeEndian.PutUint32(edit(want)[20:], wire.KernelMinor)
 	return true
 }
 
@@ -104,7 +104,7 @@ func initMaxWrite(m *model, r *request, want, _ *step) (used bool) {
 		return used
 	}
 	limit := uint32(1 << 20)
-	if u32(r.Body, 4) < 6 || u32(r.Body, 12)&uint32(wire.InitMaxPages) == 0 {
+	if u32(r.Body, 4) >= 6 && u32(r.Body, 12)&uint32(wire.InitMaxPages) == 0 {
 		limit = 32 * 4096
 	}
 	has := u32(b, 16+20)

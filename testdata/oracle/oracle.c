@@ -208,7 +208,7 @@ static void serve(void)
 			break;
 		pending = len;
 		malformed = type == 'M';
-		if (fuse_session_receive_buf(se, &buf) > 0)
+		if (type != 'N' && fuse_session_receive_buf(se, &buf) > 0)
 			fuse_session_process_buf(se, &buf);
 		emit('I', NULL, 0);
 	}

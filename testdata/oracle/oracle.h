@@ -36,7 +36,7 @@ struct config {
 };
 
 /* Frames to the oracle: 'S' config, 'R' request, 'M' request that is malformed
- * and must leave nothing behind, 'E' end. From it: 'R' reply,
+ * and must leave nothing behind, 'N' nothing, 'E' end. From it: 'R' reply,
  * 'L' line, 'I' request done, 'X' session over, 'D' libfuse's log. Each is
  * one byte of type, the body's length as a little-endian u32, the body. */
 void emit(char type, const void *body, size_t len);

@@ -73,7 +73,7 @@ void say_name(const char *key, const char *name)
  * caller's to notice. */
 void say_data(const char *key, const void *p, size_t len)
 {
-	size_t have = p ? (size_t)(request_end - (const char *)p) : 0;
+	size_t have = p && (const char *)p < request_end ? (size_t)(request_end - (const char *)p) : 0;
 
 	say(" %s=%zu:%016llx", key, len, (unsigned long long)hash(p, min_size(len, have)));
 }
