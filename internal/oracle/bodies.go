@@ -94,6 +94,9 @@ func (g *generator) valid(op wire.Opcode) request {
 	case wire.OpGetlk, wire.OpSetlk, wire.OpSetlkw:
 		r.Body = pack(&wire.LKIn{FH: g.u64(), Owner: g.u64(), LKFlags: pick(g, 0, 0, 1, g.Uint32()),
 			LK: wire.FileLock{Start: g.u64(), End: g.u64(), Type: pick(g, 0, 1, 2, g.Uint32()), PID: g.u32()}})
+		if g.minor < 9 {
+			r.Body = r.Body[:40]
+		}
 	case wire.OpAccess:
 		r.Body = pack(&wire.AccessIn{Mask: pick(g, g.Uint32N(8), 0x4000, 0x4001, g.Uint32())})
 	case wire.OpInterrupt:

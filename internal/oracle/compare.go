@@ -7,30 +7,40 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/purefuse/purefuse/wire"
 )
 
 // model follows a session from the outside, as far as the rules need it.
 type model struct {
-	cfg       *config
-	minor     uint32
-	gotInit   bool
-	destroyed bool
+	cfg     *config
+	fate    fate // of the request at hand
+	end     bool // the session's end is at hand
+	offered wire.InitFlags
+	gotInit bool
+	failed  bool // INIT was refused
+	exited  bool // and so the session is over
+	tooOld  bool
 }
 
 // advance takes over what a request changed; out is the C side's step.
 func (m *model) advance(r *request, out *step) {
-	switch r.Opcode {
-	case wire.OpInit:
-		if m.gotInit || len(out.Replies) != 1 || replyError(out.Replies[0]) != 0 || u32(r.Body, 0) != 7 {
-			return
-		}
-		m.gotInit, m.minor = true, u32(r.Body, 4)
-	case wire.OpDestroy:
-		m.destroyed = m.gotInit
+	m.tooOld = m.tooOld || m.fate == tooOld
+	if r.Opcode != wire.OpInit || m.gotInit || m.fate != same || len(out.Replies) != 1 || u32(r.Body, 0) != 7 {
+		return
+	}
+	if replyError(out.Replies[0]) != 0 {
+		m.failed = m.failed || replyError(out.Replies[0]) == -int32(syscall.EPROTO)
+		m.exited = m.failed
+		return
+	}
+	m.gotInit = true
+	if u32(r.Body, 4) >= 6 {
+		m.offered = wire.JoinInitFlags(u32(r.Body, 12), u32(r.Body, 16))
 	}
 }
 
@@ -42,6 +52,8 @@ func u32(b []byte, off int) uint32 {
 	}
 	return binary.NativeEndian.Uint32(v[:])
 }
+
+var owner = uint32(os.Getuid())
 
 func replyError(b []byte) int32   { return int32(binary.NativeEndian.Uint32(b[4:])) }
 func replyUnique(b []byte) uint64 { return binary.NativeEndian.Uint64(b[8:]) }
@@ -68,13 +80,18 @@ type mismatch struct {
 // compare holds purefuse's steps against the oracle's, changed by the rules; hits counts the rules that changed something.
 func compare(seq *sequence, c, g *result, hits map[string]int) *mismatch {
 	m := &model{cfg: &seq.Config}
+	fates := seq.fates()
 	for i := range c.Steps {
-		r := &request{} // the end of the session
-		if i < len(seq.Requests) {
-			r = &seq.Requests[i]
+		r := &request{}
+		m.fate, m.end = same, i == len(seq.Requests)
+		if !m.end {
+			r, m.fate = &seq.Requests[i], fates[i]
 		}
 		want := step{Replies: slices.Clone(c.Steps[i].Replies), Lines: slices.Clone(c.Steps[i].Lines)}
-		used := apply(m, r, &want, &g.Steps[i])
+		var used []string
+		if !m.exited || m.end {
+			used = apply(m, r, &want, &g.Steps[i])
+		}
 		for _, name := range used {
 			hits[name]++
 		}

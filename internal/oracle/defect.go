@@ -54,42 +54,64 @@ var shapes = map[wire.Opcode]shape{
 	wire.OpNotifyReply:   {fixed: 40},
 	wire.OpBatchForget:   {fixed: 8},
 	wire.OpFallocate:     {fixed: 32},
-	wire.OpReaddirplus:   {fixed: 40, old: 24, since: 9},
+	wire.OpReaddirplus:   {fixed: 40},
 	wire.OpRename2:       {fixed: 16, names: 2},
 	wire.OpLseek:         {fixed: 24},
 	wire.OpCopyFileRange: {fixed: 56},
+	// Newer than 3.14.
+	wire.OpSyncfs:          {fixed: 8},
+	wire.OpTmpfile:         {fixed: 16},
+	wire.OpStatx:           {fixed: 24},
+	wire.OpCopyFileRange64: {fixed: 56},
 }
 
-// defective reports whether the request promises more than it has, so that a server that does not look reads behind its
-// end: the fixed part is short, a name has no end, or a count or size says more than there is.
-func defective(minor uint32, r *request) bool {
-	s := shapes[r.Opcode]
-	fixed := s.fixed
+// size is the fixed part's size for a minor.
+func (s shape) size(minor uint32) int {
 	if s.old != 0 && minor < s.since {
-		fixed = max(s.old, 0)
+		return max(s.old, 0)
 	}
+	return s.fixed
+}
+
+// defect is how a request promises more than it has, so that a server that does not look reads behind its end.
+type defect int
+
+const (
+	sound   defect = iota
+	short          // the fixed part is not there
+	endless        // a name has no end
+	overrun        // a count or size says more than there is
+)
+
+func defects(minor uint32, r *request) defect {
+	s := shapes[r.Opcode]
+	fixed := s.size(minor)
 	if len(r.Body) < fixed {
-		return true
+		return short
 	}
-	rest := r.Body[fixed:]
+	rest := r.body(minor)[fixed:]
 	for range s.names {
 		i := bytes.IndexByte(rest, 0)
 		if i < 0 {
-			return true
+			return endless
 		}
 		rest = rest[i+1:]
 	}
+	promised := uint32(0)
 	switch r.Opcode {
 	case wire.OpWrite:
-		return uint64(u32(r.Body, 16)) > uint64(len(rest))
-	case wire.OpNotifyReply:
-		return uint64(u32(r.Body, 16)) > uint64(len(rest))
+		promised = u32(r.Body, 16)
 	case wire.OpSetxattr:
-		return uint64(u32(r.Body, 0)) > uint64(len(rest))
+		promised = u32(r.Body, 0)
 	case wire.OpIoctl:
-		return uint64(u32(r.Body, 24)) > uint64(len(rest))
+		promised = u32(r.Body, 24)
 	case wire.OpBatchForget:
-		return uint64(u32(r.Body, 0)) > uint64(len(rest)/16)
+		if uint64(u32(r.Body, 0)) > uint64(len(rest)/16) {
+			return overrun
+		}
 	}
-	return false
+	if uint64(promised) > uint64(len(rest)) {
+		return overrun
+	}
+	return sound
 }

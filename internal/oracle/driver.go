@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/purefuse/purefuse/wire"
 )
 
 // sources of the C oracle, relative to this package.
@@ -160,39 +158,4 @@ func (p *process) frame() (kind byte, body []byte, err error) {
 	body = slices.Grow([]byte(nil), n)[:n]
 	_, err = io.ReadFull(p.r, body)
 	return head[0], body, err
-}
-
-// forC is the sequence as the oracle gets it. libfuse does not look at the size of a request: what would send it behind the
-// end of its buffer is replaced, and what it takes for a request because zeros follow must not be kept by the script.
-func (s *sequence) forC() []message {
-	var (
-		out                []message
-		gotInit, destroyed bool
-		minor              uint32
-	)
-	for i := range s.Requests {
-		r := s.Requests[i]
-		m := message{malformed: destroyed}
-		if gotInit && defective(minor, &r) {
-			m.malformed = true
-			switch r.Opcode {
-			case wire.OpBatchForget:
-				r.Body = make([]byte, 8)
-			case wire.OpInterrupt:
-				out = append(out, message{nothing: true})
-				continue
-			}
-		}
-		switch r.Opcode {
-		case wire.OpInit:
-			if !gotInit && u32(r.Body, 0) == 7 {
-				gotInit, minor = true, u32(r.Body, 4)
-			}
-		case wire.OpDestroy:
-			destroyed = destroyed || gotInit
-		}
-		m.data = r.bytes()
-		out = append(out, m)
-	}
-	return out
 }

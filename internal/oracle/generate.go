@@ -22,6 +22,7 @@ type generator struct {
 	seq    sequence
 	minor  uint32
 	large  bool // requests may exceed a page
+	over   bool // DESTROY was sent
 	unique uint64
 }
 
@@ -88,16 +89,19 @@ func (g *generator) config() {
 	if g.one(4) {
 		c.TimeGran = pick(g, 1, 1000, 1e9, g.Uint32())
 	}
-	if g.one(40) {
+	if g.one(40) && c.has(opInit) {
 		c.MaxReadOption = pick[uint32](g, 4096, 65536)
-	}
-	if c.MaxReadOption != 0 && g.one(2) || g.one(80) {
 		c.MaxReadConn = pick[uint32](g, 4096, 65536)
+	} else if g.one(80) {
+		c.MaxReadConn = 65536
 	}
 	for _, f := range []struct{ bit, oneIn uint32 }{{fHold, 2}, {fOddErrno, 4}, {fFractions, 16}, {fForceWant, 30}, {fAllowRoot, 12}, {fOversize, 8}} {
 		if g.one(int(f.oneIn)) {
 			c.Flags |= f.bit
 		}
+	}
+	if c.Flags&fForceWant != 0 {
+		c.Want &^= 1 << 26 // 3.14 does not find it among the flags
 	}
 	g.large = c.MaxWrite == 0 || c.MaxWrite >= 131072
 }
@@ -151,6 +155,10 @@ func (g *generator) init() request {
 
 // add gives the request its identity and appends it.
 func (g *generator) add(r request) {
+	if g.over && r.Opcode == wire.OpInit {
+		return // purefuse would start again
+	}
+	g.over = g.over || r.Opcode == wire.OpDestroy
 	if r.Unique == 0 {
 		r.Unique = g.unique
 		switch g.IntN(50) {
@@ -200,7 +208,11 @@ func (g *generator) unknown() wire.Opcode {
 func (g *generator) interrupt() request {
 	target := g.unique
 	if n := len(g.seq.Requests); n > 0 && !g.one(4) {
-		target = g.seq.Requests[g.IntN(n)].Unique
+		r := &g.seq.Requests[g.IntN(n)]
+		if r.Opcode == wire.OpNotifyReply { // 3.14 believes that one it did not ask for is still in flight
+			return g.valid(wire.OpInterrupt)
+		}
+		target = r.Unique
 	} else {
 		target += 2 * g.Uint64N(6)
 	}

@@ -14,7 +14,7 @@ static void op_init(void *userdata, struct fuse_conn_info *c)
 	const unsigned splice = FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
 	(void)userdata;
-	line("init %u.%u capable=%08x readahead=%u background=%u congestion=%u gran=%u read=%u | write=%u",
+	line("init %u.%u capable=%08x readahead=%u background=%u congestion=%u gran=%u | read=%u write=%u",
 	     c->proto_major, c->proto_minor, c->capable & ~splice, c->max_readahead, c->max_background,
 	     c->congestion_threshold, c->time_gran, c->max_read, c->max_write);
 	c->want |= cfg.flags & F_FORCE_WANT ? cfg.want : cfg.want & c->capable;
