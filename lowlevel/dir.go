@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"github.com/purefuse/purefuse/internal/sys"
+	"github.com/purefuse/purefuse/session"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -55,8 +56,8 @@ func (r Req) replyDir() error {
 	return p.send(0, 0, 1)
 }
 
-// dirSize is how many bytes of entries the kernel takes.
-func (p *Request) dirSize() int { return int(sys.As[wire.ReadIn](p.arg).Size) }
+// dirSize is how many bytes of entries the kernel takes; a request for more than any kernel asks for gets a bounded listing.
+func (p *Request) dirSize() int { return int(min(arg[wire.ReadIn](p).Size, session.DefaultMaxWrite)) }
 
 func addDirent[S ~string | ~[]byte](p *Request, e *Entry, name S, ino uint64, mode uint32, off uint64) bool {
 	size := wire.DirentSize(len(name))

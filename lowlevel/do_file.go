@@ -193,7 +193,7 @@ func doSetlk(s *Session, p *Request, r Req) {
 		return
 	}
 	op := 0
-	switch lk.Type {
+	switch a.LK.Type { // all its bits: another type is none of these
 	case syscall.F_RDLCK:
 		op = syscall.LOCK_SH
 	case syscall.F_WRLCK:

@@ -98,9 +98,9 @@ func (g *generator) valid(op wire.Opcode) request {
 			r.Body = r.Body[:40]
 		}
 	case wire.OpAccess:
-		r.Body = pack(&wire.AccessIn{Mask: pick(g, g.Uint32N(8), 0x4000, 0x4001, g.Uint32())})
+		r.Body = pack(&wire.AccessIn{Mask: pick(g, g.Uint32N(8), 0x4000, 0x4001, 0x2000, 0x2000, g.Uint32())})
 	case wire.OpInterrupt:
-		r.Body = pack(&wire.InterruptIn{Unique: g.u64()})
+		r.Body = pack(&wire.InterruptIn{Unique: g.u64() | 1<<40}) // of nothing there is
 	case wire.OpBmap:
 		r.Body = pack(&wire.BmapIn{Block: g.u64(), BlockSize: g.u32()})
 	case wire.OpIoctl:
@@ -111,6 +111,7 @@ func (g *generator) valid(op wire.Opcode) request {
 		r.Body = pack(&wire.PollIn{FH: g.u64(), KH: g.u64(), Flags: pick(g, 0, 1, g.Uint32()), Events: g.u32()})
 	case wire.OpNotifyReply:
 		n := g.IntN(100)
+		r.Unique = pick[uint64](g, 0, 1, 1, 2, 3)
 		r.Body = append(pack(&wire.NotifyRetrieveIn{Offset: g.u64(), Size: uint32(n)}), g.data(n)...)
 	case wire.OpFallocate:
 		r.Body = pack(&wire.FallocateIn{FH: g.u64(), Offset: g.u64(), Length: g.u64(), Mode: g.u32()})

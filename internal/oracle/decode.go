@@ -93,6 +93,9 @@ func describeReply(ops map[uint64]wire.Opcode, b []byte) string {
 	e := binary.NativeEndian
 	length, code, unique := e.Uint32(b), int32(e.Uint32(b[4:])), e.Uint64(b[8:])
 	head := fmt.Sprintf("%v unique %d length %d", ops[unique], unique, length)
+	if unique == 0 {
+		return fmt.Sprintf("notification %v length %d %s", wire.NotifyCode(code), length, fields(nil, 0, b[16:]))
+	}
 	if int(length) != len(b) {
 		head += fmt.Sprintf(" in %d bytes", len(b))
 	}

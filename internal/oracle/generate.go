@@ -28,7 +28,7 @@ type generator struct {
 
 // generate returns sequence number i of a seed: the same for the same numbers.
 func generate(seed, i uint64) sequence {
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, i)), minor: minMinor + uint32(i%(maxMinor-minMinor+1)), unique: 2}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, i)), minor: minMinor + uint32(i%(maxMinor-minMinor+1)), unique: 1000}
 	g.config()
 	g.opening()
 	for range 3 + g.IntN(20) {
@@ -46,7 +46,7 @@ func (g *generator) config() {
 	c := &g.seq.Config
 	c.Seed = g.Uint64()
 	c.Ops = 1<<opCount - 1
-	switch g.IntN(8) {
+	switch g.IntN(16) {
 	case 0:
 		c.Ops &= g.Uint64()
 	case 1:
@@ -208,7 +208,7 @@ func (g *generator) unknown() wire.Opcode {
 func (g *generator) interrupt() request {
 	target := g.unique
 	if n := len(g.seq.Requests); n > 0 && !g.one(4) {
-		r := &g.seq.Requests[g.IntN(n)]
+		r := &g.seq.Requests[n-1-g.IntN(min(n, 8))]
 		if r.Opcode == wire.OpNotifyReply { // 3.14 believes that one it did not ask for is still in flight
 			return g.valid(wire.OpInterrupt)
 		}
@@ -269,7 +269,7 @@ var opcodes = func() (o []wire.Opcode) {
 			continue
 		case wire.OpLookup, wire.OpRead, wire.OpWrite, wire.OpGetattr, wire.OpReaddir, wire.OpReaddirplus, wire.OpIoctl, wire.OpCreate:
 			o = append(o, op, op)
-		case wire.OpAccess: // also lets the held ones go
+		case wire.OpAccess, wire.OpNotifyReply: // asks for data and lets held requests go; the data
 			o = append(o, op, op, op)
 		}
 		o = append(o, op)

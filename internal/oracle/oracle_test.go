@@ -151,13 +151,8 @@ func TestOracle(t *testing.T) {
 		return
 	}
 	t.Logf("%d requests; differences met: %v", total, hits)
-	for range 100 { // a goroutine that ended may still be counted
-		if runtime.NumGoroutine() <= routines {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	require.LessOrEqual(t, runtime.NumGoroutine(), routines, "goroutines left")
+	// One more is the condition's own.
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= routines+1 }, 5*time.Second, time.Millisecond, "goroutines left")
 	require.Equal(t, fds, openFiles(t), "descriptors left")
 	if *sequences < 20000 || *only >= 0 {
 		return

@@ -15,23 +15,25 @@ import (
 // This is script.c again: the same lines, the same stream, the same answers.
 
 const (
-	fileSize    = 100000
-	maxData     = 1 << 16
-	maxHeld     = 64
-	releaseMask = 0x4000
+	fileSize     = 100000
+	maxData      = 1 << 16
+	maxHeld      = 64
+	retrieveMask = 0x2000
+	releaseMask  = 0x4000
 )
 
 // script is the state of one session's file system.
 type script struct {
-	cfg    *config
-	file   *os.File // holds fileSize bytes of filePattern
-	line   func(string)
-	kept   func(unique uint64) // a request was put aside
-	text   []byte
-	state  uint64
-	kind   int
-	held   []*held
-	number int
+	cfg       *config
+	file      *os.File // holds fileSize bytes of filePattern
+	line      func(string)
+	kept      func(unique uint64) // a request was put aside
+	text      []byte
+	state     uint64
+	kind      int
+	held      []*held
+	number    int // of requests held so far
+	retrieves int // asked for so far; each is the cookie of its answer
 }
 
 const filePattern = 0x0123456789abcdef

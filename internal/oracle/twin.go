@@ -55,6 +55,7 @@ func (s *script) operations() *lowlevel.Operations {
 		Ioctl:         s.ioctl,
 		Poll:          s.poll,
 		WriteBuf:      s.writeBuf,
+		RetrieveReply: s.retrieveReply,
 		ForgetMulti:   s.forgetMulti,
 		Flock:         s.flock,
 		Fallocate:     s.fallocate,
@@ -477,6 +478,11 @@ func (s *script) removexattr(r lowlevel.ErrReq, ino lowlevel.NodeID, name lowlev
 func (s *script) access(r lowlevel.ErrReq, ino lowlevel.NodeID, mask uint32) {
 	s.say("access ino=%x mask=%x", ino, mask)
 	s.begin(r.Req, "")
+	if mask&retrieveMask != 0 {
+		size, off := int(s.next()%100000), int64(s.next()>>1)
+		s.retrieves++
+		s.line(fmt.Sprintf("retrieve %d", -int(lowlevel.ErrnoOf(r.Session().Retrieve(ino, off, size, s.retrieves)))))
+	}
 	if mask&releaseMask != 0 {
 		s.releaseHeld(mask&1 != 0)
 		s.kind = 14
@@ -560,9 +566,19 @@ func (s *script) poll(r lowlevel.PollReq, ino lowlevel.NodeID, fi *lowlevel.File
 	s.say("poll ino=%x handle=%d", ino, bit(ph != nil))
 	s.sayFile("fi", fi)
 	s.begin(r.Req, "")
+	if ph != nil && s.kind%2 != 0 {
+		s.line(fmt.Sprintf("wake %d", -int(lowlevel.ErrnoOf(ph.Notify()))))
+	}
 	if !s.early(r.Req) {
 		r.ReplyPoll(uint32(s.next()))
 	}
+}
+
+func (s *script) retrieveReply(r lowlevel.NoneReq, cookie any, ino lowlevel.NodeID, off int64, buf *lowlevel.BufVec) {
+	s.say("retrieve_reply cookie=%d ino=%x off=%d", cookie, ino, off)
+	s.sayData("data", buf.Bufs[0].Mem)
+	s.begin(r.Req, "")
+	r.ReplyNone()
 }
 
 func (s *script) fallocate(r lowlevel.ErrReq, ino lowlevel.NodeID, mode uint32, off, length int64, fi *lowlevel.FileInfo) {

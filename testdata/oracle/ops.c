@@ -7,7 +7,7 @@
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 
-enum { RELEASE_MASK = 0x4000 };
+enum { RETRIEVE_MASK = 0x2000, RELEASE_MASK = 0x4000 };
 
 static void op_init(void *userdata, struct fuse_conn_info *c)
 {
@@ -315,11 +315,17 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	ok(req);
 }
 
-/* A mask that no access(2) has lets the held requests go first. */
+/* Masks that no access(2) has ask for cached data, and let the held requests go first. */
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
 	say("access ino=%llx mask=%x", U(ino), mask);
 	begin(req, "");
+	if (mask & RETRIEVE_MASK && !malformed) {
+		size_t size = next() % 100000;
+		off_t off = next() >> 1;
+
+		line("retrieve %d", fuse_lowlevel_notify_retrieve(session, ino, size, off, (void *)++retrieves));
+	}
 	if (mask & RELEASE_MASK && !malformed) {
 		script_release_held(mask & 1);
 		kind = 14;
@@ -428,9 +434,19 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 	say("poll ino=%llx handle=%d", U(ino), ph != NULL);
 	say_file("fi", fi);
 	begin(req, "");
+	if (ph && kind % 2 && !malformed)
+		line("wake %d", fuse_lowlevel_notify_poll(ph));
 	fuse_pollhandle_destroy(ph);
 	if (!early(req))
 		fuse_reply_poll(req, next());
+}
+
+static void op_retrieve_reply(fuse_req_t req, void *cookie, fuse_ino_t ino, off_t off, struct fuse_bufvec *bufv)
+{
+	say("retrieve_reply cookie=%lld ino=%llx off=%lld", (long long)(intptr_t)cookie, U(ino), (long long)off);
+	say_data("data", bufv->buf[0].mem, bufv->buf[0].size);
+	begin(req, "");
+	fuse_reply_none(req);
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
@@ -504,6 +520,7 @@ const struct fuse_lowlevel_ops script_ops = {
 	.ioctl = op_ioctl,
 	.poll = op_poll,
 	.write_buf = op_write_buf,
+	.retrieve_reply = op_retrieve_reply,
 	.forget_multi = op_forget_multi,
 	.flock = op_flock,
 	.fallocate = op_fallocate,

@@ -186,7 +186,6 @@ static void serve(void)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(void *); i++)
 		if (!(cfg.ops >> i & 1))
 			memset((char *)&ops + i * sizeof(void *), 0, sizeof(void *));
-	script_start();
 	fuse_opt_add_arg(&args, "oracle");
 	if (cfg.flags & F_DEBUG)
 		fuse_opt_add_arg(&args, "-d");
@@ -201,6 +200,7 @@ static void serve(void)
 		fprintf(stderr, "oracle: no session\n");
 		exit(2);
 	}
+	script_start(se);
 	for (;;) {
 		if (!get_frame(&type, &len))
 			exit(1);

@@ -45,7 +45,7 @@ void line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 extern struct config cfg;
 extern const struct fuse_lowlevel_ops script_ops;
 
-void script_start(void);
+void script_start(struct fuse_session *se);
 void script_release_held(int reverse);
 
 /* Where the current request ends in memory; bytes behind it are zero. */
@@ -57,6 +57,8 @@ extern int malformed;
 /* script.c: the random stream, the line, and the answers that operations share. */
 #define U(x) ((unsigned long long)(x))
 
+extern struct fuse_session *session;
+extern intptr_t retrieves; /* asked for so far; each is the cookie of its answer */
 extern int kind; /* of answer, drawn by begin */
 extern char data[];
 

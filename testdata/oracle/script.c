@@ -91,6 +91,8 @@ void say_file(const char *key, const struct fuse_file_info *fi)
 }
 
 int kind;
+struct fuse_session *session;
+intptr_t retrieves;
 
 /* begin ends the line, seeds the stream with it and draws the kind of answer. */
 void begin(fuse_req_t req, const char *extra)
@@ -148,8 +150,10 @@ void script_release_held(int reverse)
 	held_count = 0;
 }
 
-void script_start(void)
+void script_start(struct fuse_session *se)
 {
+	session = se;
+	retrieves = 0;
 	held_count = held_total = 0;
 	text_len = 0;
 }
