@@ -240,3 +240,41 @@ func TestShrink(t *testing.T) {
 	require.Zero(t, got.Requests[0].UID)
 	require.Less(t, tries, 2000)
 }
+
+// TestUnlistedDifference takes away one rule after the other: each time the difference must be found, made small, and shown
+// decoded from both sides.
+func TestUnlistedDifference(t *testing.T) {
+	bin, err := build(t.TempDir())
+	require.NoError(t, err)
+	p, err := newPair(bin, patternFile(t))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, p.c.stop()) }()
+	all := rules
+	defer func() { rules = all }()
+
+	left := map[string]int{}
+	for i, r := range all {
+		left[r.name] = i
+	}
+	for n := uint64(0); len(left) > 0; n++ {
+		require.Less(t, n, uint64(5000), "no sequence needs %v", slices.Sorted(maps.Keys(left)))
+		s := generate(3, n)
+		hits := map[string]int{}
+		require.NoError(t, p.check(&s, hits))
+		for name := range hits {
+			i, ok := left[name]
+			if !ok {
+				continue
+			}
+			delete(left, name)
+			rules = slices.Delete(slices.Clone(all), i, i+1)
+			err := p.check(&s, map[string]int{})
+			rules = all
+			require.Error(t, err, name)
+			text := err.Error()
+			require.Contains(t, text, "\nlibfuse:\n")
+			require.Contains(t, text, "\npurefuse:\n")
+			require.LessOrEqual(t, strings.Count(text, " unique "), 8, "%s is not small:\n%s", name, text)
+		}
+	}
+}
