@@ -70,3 +70,6 @@ func (k *Kicker) Kick(fd int) error {
 	}
 	return nil
 }
+
+// KickThread sends the signal once to one thread of this process.
+func (k *Kicker) KickThread(tid int) error { return unix.Tgkill(unix.Getpid(), tid, kickSignal) }
