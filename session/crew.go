@@ -78,7 +78,9 @@ func (c *crew) stop() { c.stopped.Do(func() { close(c.over) }) }
 func (c *crew) run() {
 	var foreman sync.WaitGroup
 	c.hire(c.s.transport().First())
-	foreman.Go(c.foreman)
+	if c.hardMax > 1 {
+		foreman.Go(c.foreman)
+	}
 	c.wg.Wait()
 	c.s.exit.Store(true)
 	c.stop()
@@ -129,7 +131,7 @@ func (c *crew) work(w *worker) {
 			}
 			return
 		}
-		if left == 0 && !forgets(frames[:n]) && c.starved.CompareAndSwap(false, true) {
+		if left == 0 && c.hardMax > 1 && !forgets(frames[:n]) && c.starved.CompareAndSwap(false, true) {
 			c.dry <- struct{}{}
 		}
 		now := time.Since(c.s.epoch)
