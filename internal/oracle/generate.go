@@ -224,7 +224,7 @@ func (g *generator) interrupt() request {
 
 // damage breaks a request as no kernel would.
 func (g *generator) damage(r *request) {
-	switch g.IntN(8) {
+	switch g.IntN(9) {
 	case 0, 1, 2:
 		r.Body = r.Body[:g.IntN(len(r.Body)+1)]
 	case 3:
@@ -242,6 +242,8 @@ func (g *generator) damage(r *request) {
 	case 6:
 		r.ExtLen = uint16(pick(g, 1, 2, 3, len(r.Body)/8, len(r.Body)/8+1, math.MaxUint16))
 	case 7:
+		r.LenOff = pick[int32](g, -41, -8, -1, 1, 8, 100000)
+	case 8:
 		for i := range r.Body {
 			if r.Body[i] == 0 && g.one(3) {
 				r.Body[i] = 'x'
