@@ -79,114 +79,182 @@ func methodsOf(v any) *Operations {
 	bind(v, func(x interface{ Forget(NoneReq, NodeID, uint64) }) { o.Forget = x.Forget })
 	bind(v, func(x interface {
 		Getattr(AttrReq, NodeID, *FileInfo)
-	}) { o.Getattr = x.Getattr })
+	}) {
+		o.Getattr = x.Getattr
+	})
 	bind(v, func(x interface {
 		Setattr(AttrReq, NodeID, *SetAttr, *FileInfo)
-	}) { o.Setattr = x.Setattr })
+	}) {
+		o.Setattr = x.Setattr
+	})
 	bind(v, func(x interface{ Readlink(LinkReq, NodeID) }) { o.Readlink = x.Readlink })
 	bind(v, func(x interface {
 		Mknod(EntryReq, NodeID, Name, uint32, uint32)
-	}) { o.Mknod = x.Mknod })
+	}) {
+		o.Mknod = x.Mknod
+	})
 	bind(v, func(x interface {
 		Mkdir(EntryReq, NodeID, Name, uint32)
-	}) { o.Mkdir = x.Mkdir })
+	}) {
+		o.Mkdir = x.Mkdir
+	})
 	bind(v, func(x interface{ Unlink(ErrReq, NodeID, Name) }) { o.Unlink = x.Unlink })
 	bind(v, func(x interface{ Rmdir(ErrReq, NodeID, Name) }) { o.Rmdir = x.Rmdir })
 	bind(v, func(x interface {
 		Symlink(EntryReq, Name, NodeID, Name)
-	}) { o.Symlink = x.Symlink })
+	}) {
+		o.Symlink = x.Symlink
+	})
 	bind(v, func(x interface {
 		Rename(ErrReq, NodeID, Name, NodeID, Name, uint32)
-	}) { o.Rename = x.Rename })
+	}) {
+		o.Rename = x.Rename
+	})
 	bind(v, func(x interface {
 		Link(EntryReq, NodeID, NodeID, Name)
-	}) { o.Link = x.Link })
+	}) {
+		o.Link = x.Link
+	})
 	bind(v, func(x interface {
 		Open(OpenReq, NodeID, *FileInfo)
-	}) { o.Open = x.Open })
+	}) {
+		o.Open = x.Open
+	})
 	bind(v, func(x interface {
 		Read(DataReq, NodeID, int, int64, *FileInfo)
-	}) { o.Read = x.Read })
+	}) {
+		o.Read = x.Read
+	})
 	bind(v, func(x interface {
 		Write(WriteReq, NodeID, []byte, int64, *FileInfo)
-	}) { o.Write = x.Write })
+	}) {
+		o.Write = x.Write
+	})
 	bind(v, func(x interface {
 		Flush(ErrReq, NodeID, *FileInfo)
-	}) { o.Flush = x.Flush })
+	}) {
+		o.Flush = x.Flush
+	})
 	bind(v, func(x interface {
 		Release(ErrReq, NodeID, *FileInfo)
-	}) { o.Release = x.Release })
+	}) {
+		o.Release = x.Release
+	})
 	bind(v, func(x interface {
 		Fsync(ErrReq, NodeID, bool, *FileInfo)
-	}) { o.Fsync = x.Fsync })
+	}) {
+		o.Fsync = x.Fsync
+	})
 	bind(v, func(x interface {
 		Opendir(OpenReq, NodeID, *FileInfo)
-	}) { o.Opendir = x.Opendir })
+	}) {
+		o.Opendir = x.Opendir
+	})
 	bind(v, func(x interface {
 		Readdir(DirReq, NodeID, int, uint64, *FileInfo)
-	}) { o.Readdir = x.Readdir })
+	}) {
+		o.Readdir = x.Readdir
+	})
 	bind(v, func(x interface {
 		Releasedir(ErrReq, NodeID, *FileInfo)
-	}) { o.Releasedir = x.Releasedir })
+	}) {
+		o.Releasedir = x.Releasedir
+	})
 	bind(v, func(x interface {
 		Fsyncdir(ErrReq, NodeID, bool, *FileInfo)
-	}) { o.Fsyncdir = x.Fsyncdir })
+	}) {
+		o.Fsyncdir = x.Fsyncdir
+	})
 	bind(v, func(x interface{ Statfs(StatfsReq, NodeID) }) { o.Statfs = x.Statfs })
 	bind(v, func(x interface {
 		Setxattr(ErrReq, NodeID, Name, []byte, uint32)
-	}) { o.Setxattr = x.Setxattr })
+	}) {
+		o.Setxattr = x.Setxattr
+	})
 	bind(v, func(x interface {
 		Getxattr(XattrReq, NodeID, Name, int)
-	}) { o.Getxattr = x.Getxattr })
+	}) {
+		o.Getxattr = x.Getxattr
+	})
 	bind(v, func(x interface{ Listxattr(XattrReq, NodeID, int) }) { o.Listxattr = x.Listxattr })
 	bind(v, func(x interface{ Removexattr(ErrReq, NodeID, Name) }) { o.Removexattr = x.Removexattr })
 	bind(v, func(x interface{ Access(ErrReq, NodeID, uint32) }) { o.Access = x.Access })
 	bind(v, func(x interface {
 		Create(CreateReq, NodeID, Name, uint32, *FileInfo)
-	}) { o.Create = x.Create })
+	}) {
+		o.Create = x.Create
+	})
 	bind(v, func(x interface {
 		Getlk(LockReq, NodeID, *FileInfo, *Flock)
-	}) { o.Getlk = x.Getlk })
+	}) {
+		o.Getlk = x.Getlk
+	})
 	bind(v, func(x interface {
 		Setlk(ErrReq, NodeID, *FileInfo, *Flock, bool)
-	}) { o.Setlk = x.Setlk })
+	}) {
+		o.Setlk = x.Setlk
+	})
 	bind(v, func(x interface {
 		Bmap(BmapReq, NodeID, int, uint64)
-	}) { o.Bmap = x.Bmap })
+	}) {
+		o.Bmap = x.Bmap
+	})
 	bind(v, func(x interface {
 		Ioctl(IoctlReq, NodeID, uint32, uint64, *FileInfo, uint32, []byte, int)
-	}) { o.Ioctl = x.Ioctl })
+	}) {
+		o.Ioctl = x.Ioctl
+	})
 	bind(v, func(x interface {
 		Poll(PollReq, NodeID, *FileInfo, *PollHandle)
-	}) { o.Poll = x.Poll })
+	}) {
+		o.Poll = x.Poll
+	})
 	bind(v, func(x interface {
 		WriteBuf(WriteReq, NodeID, *BufVec, int64, *FileInfo)
-	}) { o.WriteBuf = x.WriteBuf })
+	}) {
+		o.WriteBuf = x.WriteBuf
+	})
 	bind(v, func(x interface {
 		RetrieveReply(NoneReq, any, NodeID, int64, *BufVec)
-	}) { o.RetrieveReply = x.RetrieveReply })
+	}) {
+		o.RetrieveReply = x.RetrieveReply
+	})
 	bind(v, func(x interface{ ForgetMulti(NoneReq, []Forget) }) { o.ForgetMulti = x.ForgetMulti })
 	bind(v, func(x interface {
 		Flock(ErrReq, NodeID, *FileInfo, int)
-	}) { o.Flock = x.Flock })
+	}) {
+		o.Flock = x.Flock
+	})
 	bind(v, func(x interface {
 		Fallocate(ErrReq, NodeID, uint32, int64, int64, *FileInfo)
-	}) { o.Fallocate = x.Fallocate })
+	}) {
+		o.Fallocate = x.Fallocate
+	})
 	bind(v, func(x interface {
 		Readdirplus(PlusReq, NodeID, int, uint64, *FileInfo)
-	}) { o.Readdirplus = x.Readdirplus })
+	}) {
+		o.Readdirplus = x.Readdirplus
+	})
 	bind(v, func(x interface {
 		CopyFileRange(WriteReq, NodeID, int64, *FileInfo, NodeID, int64, *FileInfo, uint64, uint32)
-	}) { o.CopyFileRange = x.CopyFileRange })
+	}) {
+		o.CopyFileRange = x.CopyFileRange
+	})
 	bind(v, func(x interface {
 		Lseek(SeekReq, NodeID, int64, int, *FileInfo)
-	}) { o.Lseek = x.Lseek })
+	}) {
+		o.Lseek = x.Lseek
+	})
 	bind(v, func(x interface {
 		Tmpfile(CreateReq, NodeID, uint32, *FileInfo)
-	}) { o.Tmpfile = x.Tmpfile })
+	}) {
+		o.Tmpfile = x.Tmpfile
+	})
 	bind(v, func(x interface {
 		Statx(StatxReq, NodeID, uint32, uint32, *FileInfo)
-	}) { o.Statx = x.Statx })
+	}) {
+		o.Statx = x.Statx
+	})
 	bind(v, func(x interface{ Syncfs(ErrReq, NodeID) }) { o.Syncfs = x.Syncfs })
 	return o
 }
