@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"syscall"
 
 	"github.com/purefuse/purefuse/internal/sys"
@@ -147,15 +148,19 @@ func copyPiece(d *Buf, doff int, s *Buf, soff, n int, flags CopyFlags) (int, err
 	buf := make([]byte, min(n, bounce))
 	total := 0
 	for total < n {
-		m, err := s.read(buf[:min(n-total, len(buf))], soff+total)
+		piece := min(n-total, len(buf))
+		m, err := s.read(buf[:piece], soff+total)
 		if err == nil && m > 0 {
 			m, err = d.write(buf[:m], doff+total)
 		}
 		if err != nil && total == 0 {
 			return 0, err
 		}
+		if err != nil {
+			break
+		}
 		total += m
-		if err != nil || m == 0 || m < len(buf) && !s.Retry && !d.Retry {
+		if m < piece { // what was read and not written is lost to a stream: going on would leave a gap
 			break
 		}
 	}
@@ -192,7 +197,7 @@ func (b *Buf) loop(p []byte, off int, f func(p []byte, pos int64) (int, error)) 
 		if err != nil && total == 0 {
 			return 0, err
 		}
-		total += n
+		total += max(n, 0) // -1 beside an error
 		if err != nil || n == 0 || total == len(p) || !b.Retry {
 			return total, nil
 		}
@@ -247,7 +252,8 @@ func ErrnoOf(err error) Errno {
 	}{
 		{fs.ErrNotExist, syscall.ENOENT}, {fs.ErrExist, syscall.EEXIST}, {fs.ErrPermission, syscall.EACCES},
 		{fs.ErrInvalid, syscall.EINVAL}, {fs.ErrClosed, syscall.EBADF}, {context.Canceled, syscall.EINTR},
-		{context.DeadlineExceeded, syscall.ETIMEDOUT}, {errors.ErrUnsupported, syscall.EOPNOTSUPP}, {io.ErrUnexpectedEOF, syscall.EIO},
+		{context.DeadlineExceeded, syscall.ETIMEDOUT}, {os.ErrDeadlineExceeded, syscall.ETIMEDOUT},
+		{errors.ErrUnsupported, syscall.EOPNOTSUPP}, {io.ErrUnexpectedEOF, syscall.EIO},
 	} {
 		if errors.Is(err, x.err) {
 			return x.no
