@@ -3,6 +3,7 @@
 package lowlevel
 
 import (
+	"math"
 	"runtime/debug"
 	"syscall"
 
@@ -152,17 +153,17 @@ func (s *Session) refuse(p *Request, r Req, h *row, e Errno) {
 
 // check takes the request apart and says what keeps it from its handler, 0 if nothing.
 func (s *Session) check(p *Request, h *row) Errno {
-	size := 0
+	need := 0
 	if h != nil {
-		size = h.size
+		need = h.size
 		if h.old != nil {
-			size = h.old(s)
+			need = h.old(s)
 		}
 	}
 	if s.debug {
 		defer s.traceRequest(p)
 	}
-	p.cut(size)
+	p.cut(need)
 	if p.h.TotalExtLen != 0 {
 		s.cutExtensions(p)
 	}
@@ -186,8 +187,8 @@ func (s *Session) check(p *Request, h *row) Errno {
 	if p.code == wire.OpInterrupt && s.noInterrupt() {
 		return syscall.ENOSYS
 	}
-	if len(p.arg) < size {
-		s.log.Warn("fuse: request is too short", "op", p.code, "have", len(p.arg), "need", size)
+	if len(p.arg) < need {
+		s.log.Warn("fuse: request is too short", "op", p.code, "have", len(p.arg), "need", need)
 		return syscall.EIO
 	}
 	return 0
@@ -262,6 +263,9 @@ func arg[T any](p *Request) *T {
 	copy(old, p.arg)
 	return sys.As[T](old)
 }
+
+// size makes an int of a size in a request, also where that has 32 bits.
+func size(n uint32) int { return int(min(uint64(n), math.MaxInt)) }
 
 // name takes one NUL-terminated name off the front of the data.
 func (p *Request) name() (Name, bool) {

@@ -65,7 +65,7 @@ func doRead(s *Session, p *Request, r Req) {
 	if s.minor() >= 9 {
 		fi.LockOwner, fi.Flags = a.LockOwner, int32(a.Flags)
 	}
-	s.ops.Read(DataReq{r}, p.ino(), int(a.Size), int64(a.Offset), fi)
+	s.ops.Read(DataReq{r}, p.ino(), size(a.Size), int64(a.Offset), fi)
 }
 
 func doWrite(s *Session, p *Request, r Req) {
@@ -147,7 +147,7 @@ func doReaddir(s *Session, p *Request, r Req) {
 		return
 	}
 	a := arg[wire.ReadIn](p)
-	s.ops.Readdir(DirReq{r}, p.ino(), int(a.Size), a.Offset, p.file(a.FH))
+	s.ops.Readdir(DirReq{r}, p.ino(), size(a.Size), a.Offset, p.file(a.FH))
 }
 
 func doReaddirplus(s *Session, p *Request, r Req) {
@@ -156,7 +156,7 @@ func doReaddirplus(s *Session, p *Request, r Req) {
 		return
 	}
 	a := arg[wire.ReadIn](p)
-	s.ops.Readdirplus(PlusReq{r}, p.ino(), int(a.Size), a.Offset, p.file(a.FH))
+	s.ops.Readdirplus(PlusReq{r}, p.ino(), size(a.Size), a.Offset, p.file(a.FH))
 }
 
 // lockFile makes the FileInfo and the Flock of a lock request.
@@ -226,7 +226,7 @@ func doIoctl(s *Session, p *Request, r Req) {
 	if a.InSize > 0 {
 		in = p.data[:a.InSize:a.InSize]
 	}
-	s.ops.Ioctl(IoctlReq{r}, p.ino(), a.Cmd, a.Arg, p.file(a.FH), a.Flags, in, int(a.OutSize))
+	s.ops.Ioctl(IoctlReq{r}, p.ino(), a.Cmd, a.Arg, p.file(a.FH), a.Flags, in, size(a.OutSize))
 }
 
 func doPoll(s *Session, p *Request, r Req) {

@@ -244,7 +244,7 @@ func doGetxattr(s *Session, p *Request, r Req) {
 		s.badName(r)
 		return
 	}
-	s.ops.Getxattr(XattrReq{r}, p.ino(), name, int(arg[wire.GetxattrIn](p).Size))
+	s.ops.Getxattr(XattrReq{r}, p.ino(), name, size(arg[wire.GetxattrIn](p).Size))
 }
 
 func doListxattr(s *Session, p *Request, r Req) {
@@ -252,7 +252,7 @@ func doListxattr(s *Session, p *Request, r Req) {
 		nosys(r)
 		return
 	}
-	s.ops.Listxattr(XattrReq{r}, p.ino(), int(arg[wire.GetxattrIn](p).Size))
+	s.ops.Listxattr(XattrReq{r}, p.ino(), size(arg[wire.GetxattrIn](p).Size))
 }
 
 func doBmap(s *Session, p *Request, r Req) {

@@ -23,6 +23,9 @@ func (e *InitError) Error() string { return "fuse: init: " + e.Err.Error() }
 // Unwrap returns the cause.
 func (e *InitError) Unwrap() error { return e.Err }
 
+// maxPages is the most pages that a request can have: the number has 16 bits.
+const maxPages = 1<<16 - 1
+
 // init answers FUSE_INIT.
 func (s *Session) init(r Req) {
 	p := r.p
@@ -95,7 +98,7 @@ func (s *Session) negotiate(p *Request, in *wire.InitIn) error {
 	if flags&wire.InitMaxPages == 0 {
 		c.MaxWrite = min(c.MaxWrite, wire.DefaultMaxPages*page)
 	}
-	c.MaxWrite = max(c.MaxWrite, 4096) // the kernel's own lower bound
+	c.MaxWrite = min(max(c.MaxWrite, 4096), maxPages*page) // the kernel's own bounds
 	c.MaxReadahead = min(c.MaxReadahead, offered)
 	c.MaxBackground = min(c.MaxBackground, 1<<16-1)
 	if c.CongestionThreshold == 0 {
@@ -109,7 +112,7 @@ func (s *Session) negotiate(p *Request, in *wire.InitIn) error {
 	pages := uint32(wire.DefaultMaxPages)
 	if flags&wire.InitMaxPages != 0 {
 		reply |= wire.InitMaxPages
-		pages = min((c.MaxWrite-1)/page+1, 1<<16-1)
+		pages = (c.MaxWrite-1)/page + 1
 		out.MaxPages = uint16(pages)
 	}
 	for _, row := range capTable {

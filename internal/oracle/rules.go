@@ -123,11 +123,11 @@ func initMaxWrite(m *model, r *request, want, _ *step) (used bool) {
 	paged := u32(r.Body, 4) >= 6 && u32(r.Body, 12)&uint32(wire.InitMaxPages) != 0
 	limit := uint32(32 * 4096)
 	if paged {
-		limit = math.MaxUint32
+		limit = math.MaxUint16 * 4096
 	}
 	has := u32(b, 16+20)
 	size := min(max(has, 4096), limit)
-	pages := min((size-1)/4096+1, math.MaxUint16)
+	pages := (size-1)/4096 + 1
 	long := len(b) >= 16+64 && paged
 	if size == has && (!long || uint32(binary.NativeEndian.Uint16(b[16+28:])) == pages) {
 		return used
