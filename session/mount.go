@@ -324,6 +324,10 @@ func (a *attempt) identified(m *mount) (*mount, error) {
 	if err != nil || known && id.Conn() != conn {
 		// Somebody mounted over it at once, or it is not to be seen from here.
 		in, e := findConn(conn)
+		if in == nil && e == nil && known && m.down() {
+			m.conn = conn // somebody has unmounted it already, as Serve will find
+			return m, nil
+		}
 		if !known || e != nil || in == nil {
 			m.close() // which leaves a dead mount that cannot be told from others
 			return nil, fmt.Errorf("mounted, but the mount is not to be found at %s: %w", a.dir, errors.Join(err, e, syscall.ESTALE))
