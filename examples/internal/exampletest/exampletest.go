@@ -210,7 +210,7 @@ func (e *Env) Finish(cmd *exec.Cmd) (code int, output string) {
 	return code, p.Output()
 }
 
-// AwaitMount waits until dir is a mount point, and fails if the process ends before.
+// AwaitMount waits until dir is a mount point that is served, and fails if the process ends before.
 func (p *Proc) AwaitMount(dir string) {
 	p.e.awaitMounts(func() bool {
 		select {
@@ -220,6 +220,12 @@ func (p *Proc) AwaitMount(dir string) {
 		}
 		return p.e.Mounted(dir) != nil
 	})
+	var uid uint32
+	if a := p.Cmd.SysProcAttr; a != nil && a.Credential != nil {
+		uid = a.Credential.Uid
+	}
+	out, err := As(uid, exec.Command("stat", dir)).CombinedOutput()
+	require.NoError(p.e, err, "%s", out)
 }
 
 // AwaitUnmount waits until dir is no mount point.
