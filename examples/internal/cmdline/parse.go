@@ -97,7 +97,7 @@ func (o *Options) operand(word string) error {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		return fmt.Errorf("fuse: bad mount point `%s': %s", word, strerror(err))
+		return fmt.Errorf("fuse: bad mount point `%s': %s", word, Strerror(err))
 	}
 	o.Mountpoint = path
 	return nil
@@ -113,8 +113,8 @@ func isDescriptor(path string) bool {
 	return err == nil
 }
 
-// strerror is an error's errno in the C library's words.
-func strerror(err error) string {
+// Strerror is an error's errno in the C library's words.
+func Strerror(err error) string {
 	text := err.Error()
 	if e, ok := errors.AsType[syscall.Errno](err); ok {
 		text = e.Error()

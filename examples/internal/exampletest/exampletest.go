@@ -309,3 +309,11 @@ func (e *Env) DaemonExit(pid int) int {
 		return -1
 	}
 }
+
+// Self is the example as a command, for tests that need no mount and so no Env.
+func Self(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Args[0] = name
+	cmd.Env = append(os.Environ(), envProgram+"=1")
+	return cmd
+}
