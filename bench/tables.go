@@ -69,6 +69,7 @@ const (
 	llMT      = "passthrough_ll mt"
 	llST      = "passthrough_ll -s"
 	llWB      = "passthrough_ll writeback"
+	llNew     = "new passthrough_ll mt"
 	hp        = "passthrough_hp"
 	hpURing   = "passthrough_hp io_uring"
 	goLoop    = "go-fuse loopback"
@@ -150,6 +151,7 @@ func loopServers(meta bool) []Server {
 		{llMT, debian, ll()},
 		{llST, debian, ll("-s")},
 		{oursLL, ourLL, ll()},
+		{llNew, func(b *Builder) (string, error) { return b.Example("passthrough_ll") }, ll()},
 		{hp, newHP, hpArgs()},
 		{hpURing, uring(newHP), hpArgs("-o", "io_uring")},
 		{goLoop, gofuse, goArgs()},
@@ -268,6 +270,7 @@ func Tables() []Table {
 	)
 	metaTargets := slices.Concat(
 		faster(names(meta), oursLL, llMT, 1),
+		faster(names(meta), oursLL, llNew, 1),
 		faster(names(meta), oursLL, hp, 1),
 		faster(names(meta), oursLL, goLoop, 2),
 	)
