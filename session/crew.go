@@ -76,15 +76,13 @@ func (c *crew) stop() { c.stopped.Do(func() { close(c.over) }) }
 
 // run works until the session ends.
 func (c *crew) run() {
-	var foreman sync.WaitGroup
 	c.hire(c.s.transport().First())
 	if c.hardMax > 1 {
-		foreman.Go(c.foreman)
+		c.wg.Go(c.foreman) // counted with those it hires, so that none of them is missed
 	}
 	c.wg.Wait()
 	c.s.exit.Store(true)
 	c.stop()
-	foreman.Wait()
 }
 
 func (c *crew) hire(q Queue) {
