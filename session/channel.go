@@ -18,14 +18,19 @@ import (
 // fdChannel is a blocking descriptor with message boundaries: the device. Its descriptor is used by number, so it is closed
 // only when no call is under way: a late reply must not hit a file that has got the number since.
 type fdChannel struct {
-	fd   int
-	file *os.File
-	busy atomic.Int32 // calls under way; far below zero once closed
+	fd     int
+	file   *os.File
+	busy   atomic.Int32 // calls under way; far below zero once closed
+	closed atomic.Bool
 }
 
 const channelClosed = -1 << 30
 
-func newFDChannel(f *os.File) *fdChannel { return &fdChannel{fd: int(f.Fd()), file: f} }
+func newFDChannel(f *os.File) *fdChannel {
+	c := &fdChannel{fd: int(f.Fd()), file: f}
+	sys.SetBlocking(c.fd) // a kick reaches a waiting read only
+	return c
+}
 
 func (c *fdChannel) read(p []byte) (int, error) {
 	if c.busy.Add(1) < 0 {
@@ -47,12 +52,15 @@ func (c *fdChannel) write(head []byte, parts [][]byte, mayBlock bool) (int, erro
 	return n, err
 }
 
-// close waits for calls under way, of which only a notification can take its time, and closes the descriptor.
+// close waits for calls under way and closes the descriptor. A notification can wait in the kernel for a reply that will
+// never come; after closeWait a call is certainly inside the kernel, where the number does not matter any more.
 func (c *fdChannel) close() error {
-	if c.busy.Add(channelClosed) >= 0 {
+	if c.closed.Swap(true) {
 		return nil
 	}
-	for pause := time.Microsecond; c.busy.Load() != channelClosed; pause = min(2*pause, 10*time.Millisecond) {
+	c.busy.Add(channelClosed)
+	end := time.Now().Add(closeWait)
+	for pause := time.Microsecond; c.busy.Load() != channelClosed && time.Now().Before(end); pause = min(2*pause, 10*time.Millisecond) {
 		time.Sleep(pause)
 	}
 	return c.file.Close()
@@ -65,7 +73,7 @@ func NewDevice(f *os.File, cfg *Config) Transport { return newDevice(f, cfg) }
 func newDevice(f *os.File, cfg *Config) *ioTransport {
 	ch := newFDChannel(f)
 	t := newIOTransport(ch, cfg.transport())
-	t.device = ch.fd
+	t.device.Store(int32(ch.fd))
 	t.wake = t.kick
 	if cfg != nil && cfg.CloneFD {
 		t.clone = cloner(ch, cfg)
@@ -106,6 +114,9 @@ func cloneDevice(fd int, path string) (*os.File, error) {
 // kick interrupts the reads of all workers. A worker that was between two reads sees the stop flag by itself or is caught by
 // a later round.
 func (t *ioTransport) kick() error {
+	if !t.reading(func(channel) {}) {
+		return nil
+	}
 	k, err := sys.NewKicker()
 	if err != nil {
 		return err
@@ -113,19 +124,12 @@ func (t *ioTransport) kick() error {
 	go func() {
 		defer k.Close()
 		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-			t.mu.Lock()
-			reading := false
-			for _, q := range t.queues {
-				if q.reading.Load() {
-					reading = true
-					if c, ok := q.ch.(*fdChannel); ok {
-						k.Kick(c.fd)
-					}
+			more := t.reading(func(c channel) {
+				if c, ok := c.(*fdChannel); ok {
+					k.Kick(c.fd)
 				}
-			}
-			done := t.closed
-			t.mu.Unlock()
-			if !reading || done {
+			})
+			if !more {
 				return
 			}
 			time.Sleep(pause)
@@ -134,18 +138,49 @@ func (t *ioTransport) kick() error {
 	return nil
 }
 
-// customChannel is a channel over the caller's functions.
-type customChannel struct{ io CustomIO }
+// reading calls f for the channels on which somebody receives, and reports whether there are any.
+func (t *ioTransport) reading(f func(channel)) (any bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, q := range t.queues {
+		if q.reading.Load() {
+			any = true
+			f(q.ch)
+		}
+	}
+	return any
+}
 
-func (c customChannel) read(p []byte) (int, error) { return c.io.Read(p) }
-func (c customChannel) write(head []byte, parts [][]byte, _ bool) (int, error) {
+// customChannel is a channel over the caller's functions.
+type customChannel struct {
+	io   CustomIO
+	vecs sync.Pool // of *[][]byte
+	once sync.Once
+	err  error
+}
+
+func (c *customChannel) read(p []byte) (int, error) { return c.io.Read(p) }
+
+func (c *customChannel) write(head []byte, parts [][]byte, _ bool) (int, error) {
 	if head == nil {
 		return c.io.Writev(parts)
 	}
-	vec := make([][]byte, 0, len(parts)+1)
-	return c.io.Writev(append(append(vec, head), parts...))
+	vec, _ := c.vecs.Get().(*[][]byte)
+	if vec == nil {
+		vec = new([][]byte)
+	}
+	*vec = append(append((*vec)[:0], head), parts...)
+	n, err := c.io.Writev(*vec)
+	clear(*vec)
+	c.vecs.Put(vec)
+	return n, err
 }
-func (c customChannel) close() error { return c.io.Close() }
+
+// close closes once: to close may have been the way to wake a reader.
+func (c *customChannel) close() error {
+	c.once.Do(func() { c.err = c.io.Close() })
+	return c.err
+}
 
 // NewSocket is the Transport over a connected socket. On a stream (unix, tcp) a request ends where its header says; on a
 // packet socket (unixpacket) each packet is one message.

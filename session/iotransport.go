@@ -53,7 +53,7 @@ type ioTransport struct {
 	pool    *bufferPool
 	clone   func() (channel, error) // nil: all queues share the first channel
 	wake    func() error            // makes waiting reads return
-	device  int
+	device  atomic.Int32            // -1: none, or closed
 	stopped atomic.Bool
 
 	mu     sync.Mutex
@@ -68,7 +68,8 @@ type transportOptions struct {
 }
 
 func newIOTransport(ch channel, o transportOptions) *ioTransport {
-	t := &ioTransport{device: -1, pool: newBufferPool(max(o.payload, wire.MinReadBuffer), o.inflight)}
+	t := &ioTransport{pool: newBufferPool(max(o.payload, wire.MinReadBuffer), o.inflight)}
+	t.device.Store(-1)
 	t.first = &ioQueue{t: t, ch: ch}
 	t.queues = []*ioQueue{t.first}
 	return t
@@ -76,22 +77,23 @@ func newIOTransport(ch channel, o transportOptions) *ioTransport {
 
 // NewCustomTransport is a Transport over functions of the caller's.
 func NewCustomTransport(c CustomIO, cfg *Config) Transport {
-	t := newIOTransport(customChannel{c}, cfg.transport())
-	t.wake = c.Close
+	ch := &customChannel{io: c}
+	t := newIOTransport(ch, cfg.transport())
+	t.wake = ch.close
 	if w, ok := c.(WakeIO); ok {
 		t.wake = w.Wake
 	}
 	if cl, ok := c.(CloneIO); ok && cfg != nil && cfg.CloneFD {
 		t.clone = func() (channel, error) {
 			c, err := cl.Clone()
-			return customChannel{c}, err
+			return &customChannel{io: c}, err
 		}
 	}
 	return t
 }
 
 func (t *ioTransport) First() Queue { return t.first }
-func (t *ioTransport) Device() int  { return t.device }
+func (t *ioTransport) Device() int  { return int(t.device.Load()) }
 
 func (t *ioTransport) Start(l Limits) error {
 	t.pool.resize(max(l.MaxWrite, l.MaxRead))
@@ -101,6 +103,9 @@ func (t *ioTransport) Start(l Limits) error {
 func (t *ioTransport) Grow() (Queue, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil, nil
+	}
 	if n := len(t.idle); n > 0 {
 		q := t.idle[n-1]
 		t.idle = t.idle[:n-1]
@@ -131,7 +136,10 @@ func (t *ioTransport) Send(parts ...[]byte) error {
 }
 
 func (t *ioTransport) Stop() {
-	t.stopped.Store(true)
+	if t.stopped.Swap(true) {
+		return
+	}
+	t.pool.stop()
 	if t.wake != nil {
 		t.wake()
 	}
@@ -139,18 +147,21 @@ func (t *ioTransport) Stop() {
 
 func (t *ioTransport) Close() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	if t.closed {
+		t.mu.Unlock()
 		return nil
 	}
 	t.closed = true
-	t.stopped.Store(true)
+	queues := t.queues
+	t.mu.Unlock()
+	t.Stop() // closing the device waits for its reads
+	t.device.Store(-1)
 	err := t.first.ch.close()
-	for _, q := range t.queues {
+	for _, q := range queues {
 		if q.ch != t.first.ch {
-			q.ch.close()
+			err = errors.Join(err, q.ch.close())
 		}
-		q.giveBack()
+		q.leave()
 	}
 	t.pool.close()
 	return err
@@ -210,23 +221,33 @@ func (q *ioQueue) release(f *ioFrame) {
 	q.mu.Unlock()
 }
 
-// giveBack returns the receive buffer when nobody receives any more.
+// giveBack returns the receive buffer.
 func (q *ioQueue) giveBack() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.buf != nil {
 		q.t.pool.put(q.buf)
 		q.buf = nil
 	}
 }
 
+// leave returns the receive buffer of a queue of a stopped transport, unless somebody is still in Receive, who then does it
+// when leaving: its memory goes away with that.
+func (q *ioQueue) leave() {
+	if q.reading.CompareAndSwap(false, true) {
+		q.giveBack()
+		q.reading.Store(false)
+	}
+}
+
 const headerSize = 40
 
 func (q *ioQueue) Receive(dst []*Frame) (int, error) {
-	q.reading.Store(true)
+	if !q.reading.CompareAndSwap(false, true) {
+		return 0, ErrStopped // Close is here
+	}
 	defer q.reading.Store(false)
 	for {
 		if q.t.stopped.Load() {
+			q.giveBack()
 			return 0, ErrStopped
 		}
 		if q.buf != nil && !q.buf.fits(q.t.pool.payload()) {
@@ -238,18 +259,22 @@ func (q *ioQueue) Receive(dst []*Frame) (int, error) {
 				return 0, err
 			}
 			q.buf = b
+			continue // the wait for it may have been ended by Stop
 		}
 		n, err := q.ch.read(q.buf.request)
 		if err != nil {
 			if err = q.readError(err); err != nil {
+				q.giveBack()
 				return 0, err
 			}
 			continue
 		}
 		if n == 0 {
+			q.giveBack()
 			return 0, io.EOF
 		}
 		if n < headerSize {
+			q.giveBack()
 			return 0, errShortRead
 		}
 		f := q.frame()
@@ -258,6 +283,9 @@ func (q *ioQueue) Receive(dst []*Frame) (int, error) {
 			small := sys.Words(f.small[:])
 			copy(small, msg)
 			msg = small[:n]
+			if q.t.pool.limit > 0 {
+				q.giveBack() // others may wait for it while the handler runs
+			}
 		} else {
 			f.request, q.buf = q.buf, nil
 		}
@@ -318,6 +346,14 @@ func (q *ioQueue) Reply(f *Frame, r *Reply) error {
 	return err
 }
 
+func (r *Reply) size() int {
+	n := len(r.Head)
+	for _, b := range r.Payload {
+		n += len(b)
+	}
+	return n
+}
+
 // memoryTries is how often a reply is tried again when the kernel is out of memory before the requester gets EIO.
 const memoryTries = 16
 
@@ -325,7 +361,10 @@ const memoryTries = 16
 // has found the request would leave the requester waiting.
 func (q *ioQueue) send(r *Reply) error {
 	for try := 0; ; try++ {
-		_, err := q.ch.write(r.Head, r.Payload, false)
+		n, err := q.ch.write(r.Head, r.Payload, false)
+		if err == nil && n != r.size() {
+			err = io.ErrShortWrite
+		}
 		switch {
 		case err == nil, errors.Is(err, syscall.ENOENT): // ENOENT: interrupted or aborted, nobody waits any more
 			return nil

@@ -152,7 +152,7 @@ func (s *Session) serveInit(dev *os.File, stop <-chan struct{}) error {
 	}()
 	var frames [1]*Frame
 	for {
-		readable, stopped, err := sys.WaitRead(t.device, int(wake))
+		readable, stopped, err := sys.WaitRead(t.Device(), int(wake))
 		if err != nil {
 			<-stop
 			return err
