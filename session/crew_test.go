@@ -112,3 +112,68 @@ func TestOneWorkerStaysOne(t *testing.T) {
 	require.EqualValues(t, 1, most.Load())
 	require.Equal(t, 1, s.crew.size())
 }
+
+// TestWorkersGrowAndRetire holds as many handlers as there may be workers, and then finds the spare ones gone.
+func TestWorkersGrowAndRetire(t *testing.T) {
+	for name, c := range map[string]struct{ workers, maxIdle, want, left int }{
+		"a few stay":   {6, 0, 6, 3},
+		"one may idle": {6, 1, 6, 2},
+		"all stay":     {6, -1, 6, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var all sync.WaitGroup
+			all.Add(c.want)
+			s, conn := serveCrew(t, &Config{Workers: c.workers, MaxIdle: c.maxIdle}, func(unique uint64) {
+				if unique == 0 {
+					all.Done()
+					all.Wait()
+				}
+			})
+			for range c.want {
+				conn.requests <- 0
+			}
+			all.Wait()
+			require.Equal(t, c.want, s.crew.size())
+			for range (c.want + 1) * (retireAfter + 2) * 4 {
+				conn.requests <- 1
+			}
+			if c.left == c.want {
+				require.Equal(t, c.left, s.crew.size())
+			} else {
+				require.LessOrEqual(t, s.crew.size(), c.left)
+				require.GreaterOrEqual(t, s.crew.size(), startWorkers)
+			}
+		})
+	}
+}
+
+// TestWorkersBound sends more requests that block than there may be workers: those beyond wait their turn.
+func TestWorkersBound(t *testing.T) {
+	const bound = 3
+	var running, most atomic.Int32
+	turn := make(chan struct{})
+	var done sync.WaitGroup
+	done.Add(8)
+	s, conn := serveCrew(t, &Config{Workers: bound}, func(uint64) {
+		for n := running.Add(1); ; {
+			if m := most.Load(); n <= m || most.CompareAndSwap(m, n) {
+				break
+			}
+		}
+		<-turn
+		running.Add(-1)
+		done.Done()
+	})
+	for i := range 8 {
+		if i >= bound {
+			turn <- struct{}{}
+		}
+		conn.requests <- uint64(i)
+	}
+	for range bound {
+		turn <- struct{}{}
+	}
+	done.Wait()
+	require.EqualValues(t, bound, most.Load())
+	require.LessOrEqual(t, s.crew.size(), bound)
+}
