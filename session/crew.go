@@ -32,6 +32,10 @@ const (
 	// slowAfter is when a handler counts as waiting rather than computing, stuckAfter when it counts as stuck.
 	slowAfter  = 200 * time.Microsecond
 	stuckAfter = 100 * time.Millisecond
+	// With many clients at once more workers get the server its share of the processors, although none of them waits: after
+	// busyLooks looks in a row that found none idle there is one more, up to busyWorkers.
+	busyLooks   = 8
+	busyWorkers = 8
 	// growPause and growPauseMax bound the pause between two looks for slow handlers while no worker is idle.
 	growPause    = 100 * time.Microsecond
 	growPauseMax = 5 * time.Millisecond
@@ -194,9 +198,9 @@ func (c *crew) foreman() {
 		}
 		pause := growPause
 		for {
-			for c.idle.Load() == 0 {
-				if c.wanted() && c.grow() {
-					pause = growPause
+			for looks := 0; c.idle.Load() == 0; looks++ {
+				if c.wanted(looks) && c.grow() {
+					pause, looks = growPause, 0
 				} else {
 					pause = min(2*pause, growPauseMax)
 				}
@@ -215,8 +219,8 @@ func (c *crew) foreman() {
 	}
 }
 
-// wanted reports whether one more worker would help.
-func (c *crew) wanted() bool {
+// wanted reports whether one more worker would help; looks is how often in a row none was idle.
+func (c *crew) wanted(looks int) bool {
 	select {
 	case <-c.s.ready: // until INIT is answered nothing else arrives
 	default:
@@ -238,7 +242,7 @@ func (c *crew) wanted() bool {
 	}
 	n := len(c.workers)
 	if n < c.max {
-		return n < startWorkers+slow
+		return n < startWorkers+slow || looks >= busyLooks && n < busyWorkers
 	}
 	if n >= c.hardMax || stuck < n {
 		return false

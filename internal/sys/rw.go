@@ -13,7 +13,7 @@ import (
 const maxVec = 7
 
 // smallWrite is the size up to which a reply holds on to its P: the copy is then shorter than the handover.
-const smallWrite = 8 << 10
+const smallWrite = 64 << 10
 
 // Read is read(2).
 func Read(fd int, p []byte) (int, error) {
