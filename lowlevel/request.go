@@ -68,7 +68,10 @@ const (
 
 // begin makes p the request in f, and returns its handle.
 func (p *Request) begin(s *Session, q session.Queue, f *session.Frame) Req {
-	p.s, p.q, p.f = s, q, f
+	if p.s == nil { // once: handles of earlier requests may look at it
+		p.s = s
+	}
+	p.q, p.f = q, f
 	p.h = sys.As[wire.InHeader](f.Header)
 	p.code = Op(p.h.Opcode)
 	p.umask, p.async, p.dropped, p.room, p.used, p.ext = 0, false, false, nil, 0, nil
