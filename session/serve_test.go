@@ -217,3 +217,31 @@ func TestServeSignal(t *testing.T) {
 	require.Equal(t, syscall.SIGHUP, e.Signal)
 	require.Equal(t, "fuse: ended by hangup", err.Error())
 }
+
+// closer closes its session as soon as there is a device.
+type closer struct {
+	handlerFunc
+	s *Session
+}
+
+func (c *closer) Begin(Transport) { c.s.Close() }
+
+// Close ends a Mount that is under way; nothing stays mounted, and the session stays closed.
+func TestCloseDuringMount(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := mountPoint(t, scratch(t), "mnt", 0)
+	c := &closer{handlerFunc: func(uint64) {}}
+	s, err := New(c, nil)
+	require.NoError(t, err)
+	c.s = s
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	var e *StateError
+	require.ErrorAs(t, s.Mount(ctx, dir), &e)
+	require.Equal(t, "closed", e.State)
+	require.Empty(t, mountsAt(t, dir))
+	wrongState(t, "Mount", "closed", s.Mount(ctx, dir))
+	<-s.Done()
+}

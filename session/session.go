@@ -60,6 +60,7 @@ type Session struct {
 	answered bool
 	err      error
 	stopSig  func()
+	endMount context.CancelCauseFunc // of the Mount under way
 	dogs     []*Watchdog
 	closing  sync.Once
 	closeErr error
@@ -98,6 +99,11 @@ func (s *Session) Mount(ctx context.Context, dir string) error {
 	if err := s.move("Mount", created, mounting); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	s.endMount = cancel
+	s.mu.Unlock()
 	hooks := mountHooks{Logger: s.cfg.logger()}
 	if !s.cfg.Mount.Async {
 		hooks.ServeInit = s.serveInit
@@ -105,6 +111,18 @@ func (s *Session) Mount(ctx context.Context, dir string) error {
 	m, err := mountDir(ctx, dir, &s.cfg.Mount, hooks)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.state == closed { // meanwhile, and Close knew nothing of m
+		if s.t != nil {
+			s.t.Close()
+		}
+		if err == nil {
+			m.close()
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeWait)
+			defer cancel()
+			err = m.unmount(ctx, UnmountLazy)
+		}
+		return errors.Join(&StateError{"Mount", closed.String()}, err)
+	}
 	if err != nil {
 		if s.t != nil {
 			s.t.Close()
@@ -384,9 +402,12 @@ func (s *Session) Close() error {
 func (s *Session) close() error {
 	s.Exit()
 	s.mu.Lock()
-	was, t, m, dogs := s.state, s.t, s.m, s.dogs
+	was, t, m, dogs, endMount := s.state, s.t, s.m, s.dogs, s.endMount
 	s.state = closed
 	s.mu.Unlock()
+	if was == mounting && endMount != nil {
+		endMount(&StateError{"Mount", closed.String()})
+	}
 	var stuck error
 	if was == serving {
 		timer := time.NewTimer(closeWait)
