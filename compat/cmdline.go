@@ -47,7 +47,7 @@ func ParseServiceCmdline(args *opt.Args) (*CmdlineOpts, error) {
 
 func parseCmdline(args *opt.Args, mountpoint func(string) (string, error)) (*CmdlineOpts, error) {
 	if len(args.Argv) == 0 {
-		return nil, errors.New("fuse: empty argv passed to fuse_parse_cmdline().")
+		return nil, errors.New("fuse: empty argv passed to fuse_parse_cmdline()")
 	}
 	o := &CmdlineOpts{MaxIdleThreads: math.MaxUint32, MaxThreads: defaultMaxThreads}
 	err := opt.Parse(args, []opt.Opt{

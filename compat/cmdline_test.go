@@ -213,7 +213,7 @@ func TestLowlevelConfig(t *testing.T) {
 		"fuse: unknown option(s): `-o '":                                words("fs", "-o", ""),
 		"fuse: invalid parameter in option `max_read=x'":                words("fs", "-omax_read=x"),
 		"fuse: invalid parameter in option `io_uring_q_depth='":         words("fs", "-oio_uring_q_depth="),
-		"fuse: empty argv passed to fuse_session_new().":                {},
+		"fuse: empty argv passed to fuse_session_new()":                 {},
 		"fuse: unknown option(s): `-o use_ino,direct_io,intr,relatime'": words("fs", "-ouse_ino,direct_io,intr,relatime"),
 	} {
 		_, _, err = config(line...)

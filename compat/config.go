@@ -23,7 +23,7 @@ import (
 // understood; as on a kernel without it, requests then come through the device.
 func LowlevelConfig(args *opt.Args, c *lowlevel.Config) error {
 	if len(args.Argv) == 0 {
-		return errors.New("fuse: empty argv passed to fuse_session_new().")
+		return errors.New("fuse: empty argv passed to fuse_session_new()")
 	}
 	uring := atoi(os.Getenv("FUSE_URING_ENABLE")) != 0
 	depth := uint32(8)
