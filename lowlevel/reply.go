@@ -10,6 +10,9 @@ import (
 	"github.com/purefuse/purefuse/wire"
 )
 
+// The replies look at what their pointers point to before they claim the request: a nil pointer panics while the request
+// can still be answered with EIO.
+
 // One type for each kind of answer, so that a wrong reply does not compile.
 type (
 	ErrReq    struct{ Req } // success without a result, ReplyOK
@@ -55,6 +58,7 @@ func (r NoneReq) ReplyErr(Errno) error {
 // ReplyEntry answers with what was found or made, and so adds one to its lookup count. A NodeID of 0 says that there is
 // nothing, which kernels before minor 4 get as ENOENT.
 func (r EntryReq) ReplyEntry(e *Entry) error {
+	_ = *e
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -76,6 +80,7 @@ func (p *Request) putEntry(e *Entry) int {
 
 // ReplyAttr answers with attributes that the kernel may believe for timeout.
 func (r AttrReq) ReplyAttr(st *Stat, timeout time.Duration) error {
+	_ = *st
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -106,6 +111,7 @@ func (r LinkReq) ReplyBuf(target []byte) error { return r.replyParts(target) }
 
 // ReplyOpen answers with the file handle and the open flags in fi.
 func (r OpenReq) ReplyOpen(fi *FileInfo) error {
+	_ = *fi
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -117,6 +123,7 @@ func (r OpenReq) ReplyOpen(fi *FileInfo) error {
 
 // ReplyCreate answers with what was made and opened.
 func (r CreateReq) ReplyCreate(e *Entry, fi *FileInfo) error {
+	_, _ = *e, *fi
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -169,6 +176,7 @@ func (r DataReq) ReplyIOV(parts ...[]byte) error { return r.replyParts(parts...)
 
 // ReplyData answers with what v holds, memory and files. An error of reading a file becomes the answer.
 func (r DataReq) ReplyData(v *BufVec, flags CopyFlags) error {
+	_ = *v
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -177,13 +185,25 @@ func (r DataReq) ReplyData(v *BufVec, flags CopyFlags) error {
 		p.iov[0] = b
 		return p.send(0, 0, 1)
 	}
-	room := p.q.Room(p.f, v.Size())
-	n, err := Copy(MemVec(room), v, flags)
+	room, n, err := p.gather(v, flags)
 	if err != nil {
 		return p.fail(ErrnoOf(err))
 	}
 	p.iov[0] = room[:n]
 	return p.send(0, 0, 1)
+}
+
+// gather copies what v holds into a reply room. A vector that makes no sense panics, but not before the caller has its answer.
+func (p *Request) gather(v *BufVec, flags CopyFlags) (room []byte, n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.fail(syscall.EIO)
+			panic(v)
+		}
+	}()
+	room = p.q.Room(p.f, v.Size())
+	n, err = Copy(MemVec(room), v, flags)
+	return room, n, err
 }
 
 // ReplyWrite answers with how many bytes were taken.
@@ -215,6 +235,7 @@ func (r XattrReq) ReplyBuf(data []byte) error { return r.replyParts(data) }
 
 // ReplyStatfs answers with st.
 func (r StatfsReq) ReplyStatfs(st *Statfs) error {
+	_ = *st
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -231,6 +252,7 @@ func (r StatfsReq) ReplyStatfs(st *Statfs) error {
 
 // ReplyLock answers with the lock in the way, or F_UNLCK.
 func (r LockReq) ReplyLock(l *Flock) error {
+	_ = *l
 	p, err := r.claim()
 	if err != nil {
 		return err
@@ -306,6 +328,7 @@ func (r SeekReq) ReplyLseek(off int64) error {
 
 // ReplyStatx answers with st, whose basic fields the kernel may believe for timeout.
 func (r StatxReq) ReplyStatx(st *Statx, timeout time.Duration) error {
+	_ = *st
 	p, err := r.claim()
 	if err != nil {
 		return err
