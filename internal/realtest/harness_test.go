@@ -34,6 +34,8 @@ const (
 	glance  = 2 * time.Millisecond  // between two looks at something that another process does
 	ext4    = unix.EXT4_SUPER_MAGIC // of statfs(2)
 	nobody  = 65534
+
+	connections = "/sys/fs/fuse/connections"
 )
 
 // programs are what this binary can be instead of a test, with the words that follow its name.
@@ -79,6 +81,7 @@ func run(m *testing.M) int {
 func isolated(t *testing.T) bool {
 	if os.Getenv(envIsolated) == t.Name() {
 		require.NoError(t, unix.Mount("proc", "/proc", "proc", 0, ""))
+		require.NoError(t, unix.Mount("fusectl", connections, "fusectl", 0, "")) // not there on every machine
 		return true
 	}
 	if os.Getuid() != 0 {
@@ -222,8 +225,9 @@ func mounted(t *testing.T, dir string) *mountinfo.Info {
 	return list[0]
 }
 
-func (s *server) abort() {
-	os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", s.conn), []byte("1"), 0)
+// abort ends the connection.
+func (s *server) abort() error {
+	return os.WriteFile(fmt.Sprintf("%s/%d/abort", connections, s.conn), []byte("1"), 0)
 }
 
 // kill ends the server in any case, and its mount.
