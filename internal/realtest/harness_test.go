@@ -7,6 +7,7 @@ package realtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -70,10 +71,34 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
+	if err := noteSources(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	os.Chmod(dir, 0o755)
 	os.Setenv(envServer, server)
 	os.Setenv(envDisk, dir)
 	return m.Run()
+}
+
+// noteSources opens what the server is built from, so that go test takes no result from its cache that another server gave.
+func noteSources() error {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}{{$.Dir}}/{{.}}\n{{end}}{{end}}{{end}}",
+		"github.com/purefuse/purefuse/examples/passthrough_ll").Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w", err)
+	}
+	for path := range strings.Lines(string(out)) {
+		f, err := os.Open(strings.TrimSpace(path))
+		if errors.Is(err, os.ErrNotExist) { // the empty line after a package
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return nil
 }
 
 // isolated reports whether the test runs in its own mount and PID namespaces. If not, it has run the test there, and the

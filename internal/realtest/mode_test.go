@@ -197,6 +197,7 @@ func TestAllocations(t *testing.T) {
 	}
 	s := start(t, "-f", "-o", "timeout=0,source="+source)
 	f := create(t, s.path("file"), unix.O_DIRECT)
+	require.NoError(t, f.Truncate(4096))
 	page, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	require.NoError(t, err)
 	dir := list(t, s.path("dir"))
