@@ -67,7 +67,7 @@ func TestFiles(t *testing.T) {
 
 func sparse(t *testing.T, m, b string) {
 	f := create(t, m+"/f", 0)
-	const far = 5<<30 + 12345
+	const far = int64(5<<30 + 12345)
 	_, err := f.WriteAt([]byte("far"), far)
 	require.NoError(t, err)
 	_, err = f.WriteAt([]byte("edge"), 1<<32-2)
@@ -85,7 +85,7 @@ func sparse(t *testing.T, m, b string) {
 	require.Equal(t, io.EOF, err)
 	require.Equal(t, "far", string(buf[:n]))
 	require.NoError(t, f.Truncate(1<<33))
-	require.EqualValues(t, 1<<33, stat(t, b+"/f").Size)
+	require.EqualValues(t, int64(1<<33), stat(t, b+"/f").Size)
 	require.NoError(t, os.Truncate(m+"/f", 10))
 	require.EqualValues(t, 10, stat(t, b+"/f").Size)
 }

@@ -206,9 +206,11 @@ func TestAllocations(t *testing.T) {
 	none, err := unix.BytePtrFromString(s.path("none"))
 	require.NoError(t, err)
 	const ops = 4000
+	here := unix.AT_FDCWD
+	cwd := uintptr(here)
 	for name, op := range map[string]func(){
-		"LOOKUP and GETATTR": func() { unix.Syscall(unix.SYS_ACCESS, uintptr(unsafe.Pointer(path)), 0, 0) },
-		"LOOKUP of nothing":  func() { unix.Syscall(unix.SYS_ACCESS, uintptr(unsafe.Pointer(none)), 0, 0) },
+		"LOOKUP and GETATTR": func() { unix.Syscall(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(path)), 0) },
+		"LOOKUP of nothing":  func() { unix.Syscall(unix.SYS_FACCESSAT, cwd, uintptr(unsafe.Pointer(none)), 0) },
 		"READ":               func() { unix.Pread(int(f.Fd()), page, 0) },
 		"WRITE":              func() { unix.Pwrite(int(f.Fd()), page, 0) },
 		"entries": func() { // of a listing, some hundred at a time
