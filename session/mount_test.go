@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -489,4 +491,23 @@ func TestWithinLateResult(t *testing.T) {
 	}, func(n int) { late <- n })
 	require.ErrorIs(t, err, why)
 	require.Equal(t, 7, <-late)
+}
+
+// Somebody may unmount between our mount call and our look at the result.
+func TestMountGoneBeforeIdentified(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	dir := mountPoint(t, scratch(t), "mnt", 0)
+	dev, err := sys.OpenDevice("/dev/fuse")
+	require.NoError(t, err)
+	a := &attempt{dir: dir, o: &MountOptions{}, log: slog.New(slog.DiscardHandler)}
+	data := mountData(a.o.kernelOptions(dev.Fd(), unix.S_IFDIR, 0, 0))
+	require.NoError(t, unix.Mount("gone", dir, "fuse.gone", 0, data))
+	require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH))
+	m, err := a.identified(a.newMount(dev))
+	require.NoError(t, err)
+	require.True(t, m.down())
+	require.NoError(t, m.unmount(t.Context(), 0)) // touches nothing: the directory is no mount point
+	m.close()
 }
