@@ -295,5 +295,5 @@ func (s *Session) handleInit(p *Request, r Req) {
 }
 
 func (s *Session) traceRequest(p *Request) {
-	s.trace("unique: %d, opcode: %s (%d), nodeid: %d, insize: %d, pid: %d", p.h.Unique, p.code.DebugName(), uint32(p.code), p.h.NodeID, p.h.Len, p.h.PID)
+	s.trace("dev unique: %d, opcode: %s (%d), nodeid: %d, insize: %d, pid: %d", p.h.Unique, p.code.DebugName(), uint32(p.code), p.h.NodeID, p.h.Len, p.h.PID)
 }

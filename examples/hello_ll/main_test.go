@@ -460,14 +460,14 @@ func TestDebug(t *testing.T) {
 			out := p.Output()
 			require.Regexp(e, `^FUSE library version: 3\.`, out)
 			for _, form := range []string{
-				`unique: \d+, opcode: INIT \(26\), nodeid: 0, insize: \d+, pid: 0`,
+				`dev unique: \d+, opcode: INIT \(26\), nodeid: 0, insize: \d+, pid: 0`,
 				`INIT: 7\.\d+`, `flags=0x[0-9a-f]{8}`, `max_readahead=0x[0-9a-f]{8}`, `   INIT: 7\.\d+`, `   max_write=0x00100000`,
-				`unique: \d+, opcode: LOOKUP \(1\), nodeid: 1, insize: \d+, pid: \d+`,
+				`dev unique: \d+, opcode: LOOKUP \(1\), nodeid: 1, insize: \d+, pid: \d+`,
 				`   unique: \d+, success, outsize: 144`,
 				`   unique: \d+, error: -2 \(No such file or directory\), outsize: 16`,
 				`   unique: \d+, error: -13 \(Permission denied\), outsize: 16`,
 			} {
-				require.Regexp(e, `(?m)^(dev )?`+form+`$`, out)
+				require.Regexp(e, `(?m)^`+form+`$`, out)
 			}
 			quiet := regexp.MustCompile(`unique: \d+, error: -\d+ \(.*\), outsize: \d+`).ReplaceAllString(out, "")
 			require.NotRegexp(e, suspicious, quiet)

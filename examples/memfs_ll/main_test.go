@@ -360,7 +360,7 @@ func TestSparse(t *testing.T) {
 		require.NoError(e, err)
 		require.NoError(e, f.Sync())
 		st := stat(e, f.Name())
-		require.EqualValues(e, far+3, st.Size)
+		require.Equal(e, int64(far+3), st.Size)
 		require.LessOrEqual(e, st.Blocks, int64(2*chunkSize/512))
 		b := make([]byte, 10)
 		_, err = f.ReadAt(b, far-7)
@@ -374,7 +374,7 @@ func TestSparse(t *testing.T) {
 		_, err = f.ReadAt(b, 98)
 		require.NoError(e, err)
 		require.Equal(e, "\x00\x00ne\x00\x00\x00\x00\x00\x00", string(b))
-		require.EqualValues(e, 1<<40, stat(e, f.Name()).Size)
+		require.EqualValues(e, int64(1<<40), stat(e, f.Name()).Size)
 	})
 }
 
