@@ -356,7 +356,7 @@ func attachFd(dir string) (m *mount, ok bool, err error) {
 		return nil, false, nil
 	}
 	n, err := strconv.ParseUint(num, 10, 31)
-	if err != nil || n > math.MaxInt32 || !sys.IsOpen(int(n)) {
+	if err != nil || n > math.MaxInt32 || !sys.IsCharDevice(int(n)) {
 		return nil, true, fmt.Errorf("fuse: Invalid file descriptor %s: %w", dir, syscall.EBADF)
 	}
 	// A program that this one starts has no business with the connection, and readers expect to block.

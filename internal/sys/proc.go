@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// IsOpen reports whether fd is an open descriptor.
-func IsOpen(fd int) bool {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	return err == nil
+// IsCharDevice reports whether fd is open and a character device, as /dev/fuse is; the runtime's own descriptors are not.
+func IsCharDevice(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR
 }
 
 // SetCloexec sets whether a descriptor is closed on exec.
