@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -120,6 +121,8 @@ func newDaemon(fd int, o DaemonOptions) (*Daemon, error) {
 		return nil, fmt.Errorf("fuse: daemonize: %w", err)
 	}
 	d := &Daemon{line: os.NewFile(uintptr(fd), "daemon")}
+	// ps(1) and pkill(1) go by this name, which execve(2) took from /proc/self/exe. It is no failure if it stays.
+	os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	var err error
 	if !o.NoChdir {
 		err = os.Chdir("/")
@@ -152,13 +155,12 @@ func (d *Daemon) watchParent(line *os.File) {
 	line.Close()
 }
 
-// Ready lets the parent exit with status 0, and turns standard output and error to /dev/null. It is to be called when
-// the file system serves.
-func (d *Daemon) Ready() error {
-	if !d.report(0) {
-		return nil
-	}
-	if err := sys.ReplaceWithNull(1, 2); err != nil {
+// Ready turns standard output and error to /dev/null and lets the parent exit with status 0. It is to be called when the
+// file system serves.
+func (d *Daemon) Ready() (err error) {
+	// In this order: who waits for the parent may wait for the end of its output, too.
+	d.report(0, func() { err = sys.ReplaceWithNull(1, 2) })
+	if err != nil {
 		return fmt.Errorf("fuse: daemonize: %w", err)
 	}
 	return nil
@@ -166,7 +168,7 @@ func (d *Daemon) Ready() error {
 
 // Fail lets the parent exit with code, of which the system keeps the low 8 bits. The background process goes on, to clean
 // up and exit.
-func (d *Daemon) Fail(code int) { d.report(code) }
+func (d *Daemon) Fail(code int) { d.report(code, func() {}) }
 
 // Active reports whether the parent still waits.
 func (d *Daemon) Active() bool {
@@ -178,18 +180,18 @@ func (d *Daemon) Active() bool {
 	return d.line != nil
 }
 
-// report tells the parent its status and reports whether it was still waiting for it.
-func (d *Daemon) report(code int) bool {
+// report calls first and tells the parent its status, if it still waits for it.
+func (d *Daemon) report(code int, first func()) {
 	if d == nil {
-		return false
+		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.line == nil {
-		return false
+		return
 	}
+	first()
 	d.line.Write(binary.NativeEndian.AppendUint32(nil, uint32(int32(code)))) // a dead parent needs no status
 	sys.Shutdown(d.line)                                                     // which ends watchParent
 	d.line = nil
-	return true
 }
