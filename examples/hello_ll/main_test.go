@@ -111,7 +111,7 @@ func TestPlainUser(t *testing.T) {
 		dir := e.Mountpoint(exampletest.Nobody)
 		code, out := e.Finish(exampletest.As(exampletest.Nobody, e.Command(dir)))
 		require.Zero(e, code, out)
-		daemon := e.Daemon()
+		daemon := e.Daemon(dir)
 		code, out = e.Finish(exampletest.As(exampletest.Nobody, exec.Command("cat", filepath.Join(dir, "hello"))))
 		require.Zero(e, code)
 		require.Equal(e, helloText, out)
@@ -143,8 +143,11 @@ func TestBackground(t *testing.T) {
 			require.NotNil(e, e.Mounted(dir), "the parent has left before the mount")
 			check(e, dir)
 
-			pid := e.Daemon()
+			pid := e.Daemon(filepath.Base(dir))
 			proc := "/proc/" + strconv.Itoa(pid) + "/"
+			comm, err := os.ReadFile(proc + "comm")
+			require.NoError(e, err)
+			require.Equal(e, "hello_ll\n", string(comm))
 			cwd, err := os.Readlink(proc + "cwd")
 			require.NoError(e, err)
 			require.Equal(e, "/", cwd)
@@ -170,7 +173,7 @@ func TestBackground(t *testing.T) {
 		dir := e.Mountpoint(0)
 		code, out := e.Finish(e.Command(dir))
 		require.Zero(e, code, out)
-		pid := e.Daemon()
+		pid := e.Daemon(dir)
 		require.NoError(e, unix.Kill(pid, unix.SIGTERM))
 		require.Equal(e, 1, e.DaemonExit(pid))
 		require.Nil(e, e.Mounted(dir))
@@ -197,7 +200,11 @@ func TestMountHelper(t *testing.T) {
 			in := e.Mounted(dir)
 			require.NotContains(e, in.Options, "nosuid")
 			require.NotContains(e, in.Options, "nodev")
-			pid := e.Daemon()
+			arg := dir
+			if strings.Contains(options, "drop_privileges") {
+				arg = "/dev/fd/3"
+			}
+			pid := e.Daemon(arg)
 			if strings.Contains(options, "drop_privileges") {
 				status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 				require.NoError(e, err)
@@ -241,7 +248,7 @@ func TestDescriptor(t *testing.T) {
 		dev.Close()
 		require.Zero(e, code, out)
 		check(e, dir)
-		pid := e.Daemon()
+		pid := e.Daemon("/dev/fd/3")
 		e.Unmount(dir, 0)
 		require.Zero(e, e.DaemonExit(pid))
 	})
@@ -540,6 +547,31 @@ func TestMessages(t *testing.T) {
 		code, out := e.Finish(e.Command(args))
 		require.Zero(e, code)
 		require.Regexp(e, `^FUSE library version 3\.\S+.*\nusing FUSE kernel interface version 7\.46\nfusermount3 version: \S+\n$`, out)
+	}
+}
+
+// The same command lines give the same messages and exit codes as libfuse's own hello_ll.
+func TestMessagesAreLibfuses(t *testing.T) {
+	e := exampletest.Isolated(t, "hello_ll")
+	if e == nil {
+		return
+	}
+	c := e.CompileC("hello_ll")
+	dir := e.Mountpoint(0)
+	file := filepath.Join(e.Dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, args := range [][]string{
+		{}, {"-f"}, {"-o", "bogus"}, {"-o"}, {dir, "extra"}, {dir + "/none"}, {file + "/none"}, {""}, {"--", "-x"}, {dir, "-x"}, {dir, "--debugs"},
+		{dir, "-f", "-o", "ro,bogus,nonempty", "--long", "-x"}, {dir, "-o", `a\,b,c\\d,e\054f`}, {dir, "-o", "max_idle_threads=x"}, {dir, "-o", "max_idle_threads="},
+		{dir, "-o", "debugger,,x="}, {dir, "-o", "relatime"}, {dir, "-o", "fd=3,rootmode=40000"}, {dir, "-ononempty"}, {dir, "-fs"}, {dir, "-o", "max_read=x"},
+	} {
+		e.Each(strings.Join(args, " "), func(e *exampletest.Env) {
+			theirCode, theirs := e.Finish(exec.Command(c, args...))
+			code, ours := e.Finish(e.Command(args...))
+			require.Equal(e, strings.ReplaceAll(theirs, c, e.Program), ours)
+			require.Equal(e, theirCode, code)
+			require.Nil(e, e.Mounted(dir))
+		})
 	}
 }
 

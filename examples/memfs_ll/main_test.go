@@ -529,7 +529,7 @@ func TestCommandLine(t *testing.T) {
 	code, out = e.Finish(e.Command(dir))
 	require.Zero(t, code, out)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte("text"), 0o600))
-	pid := e.Daemon()
+	pid := e.Daemon(dir)
 	e.Unmount(dir, 0)
 	require.Zero(t, e.DaemonExit(pid))
 

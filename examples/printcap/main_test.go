@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,11 +37,7 @@ func TestPrintcap(t *testing.T) {
 		})
 	}
 	e.Each("like C", func(e *exampletest.Env) { // whose list ends with what its library knows
-		c := filepath.Join(e.Dir, "printcap.c")
-		out, err := exec.Command("gcc", "-D_FILE_OFFSET_BITS=64", "-I/usr/include/fuse3", "-o", c+".out",
-			"/usr/share/doc/libfuse3-dev/examples/printcap.c", "-lfuse3", "-lpthread").CombinedOutput()
-		require.NoError(e, err, "%s", out)
-		code, theirs := e.Finish(exec.Command(c + ".out"))
+		code, theirs := e.Finish(exec.Command(e.CompileC("printcap")))
 		require.Zero(e, code)
 		code, ours := e.Finish(e.Command())
 		require.Zero(e, code)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -262,13 +263,18 @@ func (e *Env) Unmount(dir string, uid uint32) {
 	require.NoError(e, err, "%s", out)
 }
 
-// Daemon finds the process that serves in the background: of those that run the example the one that leads its session.
-func (e *Env) Daemon() int {
+// Daemon finds the process that serves arg in the background: of those that run the example with that argument the one
+// that leads its session.
+func (e *Env) Daemon(arg string) int {
 	list, err := filepath.Glob("/proc/[0-9]*/exe")
 	require.NoError(e, err)
 	for _, link := range list {
 		exe, err := os.Readlink(link)
 		if err != nil || exe != e.Program {
+			continue
+		}
+		args, err := os.ReadFile(filepath.Join(filepath.Dir(link), "cmdline"))
+		if err != nil || !slices.Contains(strings.Split(string(args), "\x00"), arg) {
 			continue
 		}
 		stat, err := os.ReadFile(filepath.Join(filepath.Dir(link), "stat"))
@@ -311,6 +317,16 @@ func (e *Env) DaemonExit(pid int) int {
 		require.Fail(e, "the daemon does not end")
 		return -1
 	}
+}
+
+// CompileC makes libfuse's example of that name, from the source that Debian's libfuse3-dev has, and returns its path.
+func (e *Env) CompileC(name string) string {
+	path := filepath.Join(e.Dir, "c", name)
+	require.NoError(e, os.MkdirAll(filepath.Dir(path), 0o755))
+	out, err := exec.Command("gcc", "-D_FILE_OFFSET_BITS=64", "-I/usr/include/fuse3", "-o", path,
+		"/usr/share/doc/libfuse3-dev/examples/"+name+".c", "-lfuse3", "-lpthread").CombinedOutput()
+	require.NoError(e, err, "%s", out)
+	return path
 }
 
 // Self is the example as a command, for tests that need no mount and so no Env.
