@@ -257,10 +257,17 @@ func (e *Env) Mounted(dir string) *mountinfo.Info {
 	return list[len(list)-1]
 }
 
-// Unmount is fusermount3 -u, as uid.
+// Unmount is fusermount3 -u, as uid. It tries again while the mount is busy: the kernel's epoll may hold a file that this
+// process has closed for a moment longer, and files on FUSE can be polled.
 func (e *Env) Unmount(dir string, uid uint32) {
-	out, err := As(uid, exec.Command("fusermount3", "-u", dir)).CombinedOutput()
-	require.NoError(e, err, "%s", out)
+	for deadline := time.Now().Add(patient); ; {
+		out, err := As(uid, exec.Command("fusermount3", "-u", dir)).CombinedOutput()
+		if err != nil && strings.Contains(string(out), "resource busy") && time.Now().Before(deadline) {
+			continue
+		}
+		require.NoError(e, err, "%s", out)
+		return
+	}
 }
 
 // Daemon finds the process that serves arg in the background: of those that run the example with that argument the one
