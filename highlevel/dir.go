@@ -28,9 +28,8 @@ type dirEntry struct {
 }
 
 func (f *FS) dir(fh uint64) *dir {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.dirs[fh]
+	d, _ := f.dirs.Get(fh)
+	return d
 }
 
 func (f *FS) doOpendir(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
@@ -41,21 +40,14 @@ func (f *FS) doOpendir(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 		return
 	}
 	out := FileInfo{CacheReaddir: in.CacheReaddir, KeepCache: in.KeepCache}
-	f.mu.Lock()
-	f.lastDir++
-	out.FH = f.lastDir
-	f.dirs[out.FH] = &dir{id: id, fh: in.FH}
-	f.mu.Unlock()
+	out.FH = f.dirs.Put(&dir{id: id, fh: in.FH})
 	r.ReplyOpen(&out)
 }
 
 func (f *FS) doReleasedir(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
-	f.mu.Lock()
-	d := f.dirs[fi.FH]
-	delete(f.dirs, fi.FH)
-	f.mu.Unlock()
-	if d == nil {
+	d, ok := f.dirs.Take(fi.FH)
+	if !ok {
 		r.ReplyErr(syscall.EBADF)
 		return
 	}

@@ -3,6 +3,7 @@
 package highlevel
 
 import (
+	"math"
 	"syscall"
 
 	"github.com/purefuse/purefuse/internal/sys"
@@ -209,16 +210,13 @@ func (f *FS) doCopyFileRange(r lowlevel.WriteReq, id NodeID, off int64, fi *File
 	c := f.call(r.Req)
 	copied := 0
 	err := f.on2(c, id, out, func(from, to string) (err error) {
-		copied, err = f.top.CopyFileRange(&c.Context, from, fi, off, to, outFi, outOff, int(min(n, maxCopy)), int(flags))
+		copied, err = f.top.CopyFileRange(&c.Context, from, fi, off, to, outFi, outOff, int(min(n, math.MaxInt)), int(flags))
 		return err
 	})
 	if !c.failed(r, err) {
 		r.ReplyWrite(copied)
 	}
 }
-
-// maxCopy is the most that the kernel's own COPY_FILE_RANGE copies at once.
-const maxCopy = 0x7ffff000
 
 func (f *FS) doLseek(r lowlevel.SeekReq, id NodeID, off int64, whence int, fi *FileInfo) {
 	c := f.call(r.Req)
@@ -314,7 +312,9 @@ func (f *FS) doGetxattr(r lowlevel.XattrReq, id NodeID, name lowlevel.Name, size
 	})
 }
 
-func (f *FS) doListxattr(r lowlevel.XattrReq, id NodeID, size int) { f.xattr(r, id, size, f.top.Listxattr) }
+func (f *FS) doListxattr(r lowlevel.XattrReq, id NodeID, size int) {
+	f.xattr(r, id, size, f.top.Listxattr)
+}
 
 // maxXattr is the kernel's bound of values and lists.
 const maxXattr = 1 << 16

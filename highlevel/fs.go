@@ -38,8 +38,8 @@ type FS struct {
 	hidden     uint32 // how many hidden names were made up
 	waiting    []*waiter
 	lru        struct{ first, last *node } // remembered nodes, the oldest first
-	dirs       map[uint64]*dir
-	lastDir    uint64
+
+	dirs lowlevel.Handles[*dir]
 
 	cleanMu sync.Mutex
 	cleaner chan struct{} // closed to stop it; nil: none
@@ -53,7 +53,7 @@ func New(ops *Operations, cfg *Config, private any) (*FS, error) {
 	if ops == nil {
 		return nil, errors.New("fuse: no operations")
 	}
-	f := &FS{epoch: time.Now(), seed: maphash.MakeSeed(), dirs: make(map[uint64]*dir)}
+	f := &FS{epoch: time.Now(), seed: maphash.MakeSeed()}
 	if cfg != nil {
 		f.cfg = *cfg
 		f.cfg.Mount.Raw = slices.Clone(cfg.Mount.Raw)
