@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"runtime"
 	"syscall"
 
 	"github.com/purefuse/purefuse/internal/sys"
@@ -56,7 +57,7 @@ func (r *rooted) at(name string) (sys.At, error) {
 	case dir == "":
 		dir = "."
 	}
-	f, err := r.root.OpenFile(dir, sys.O_PATH|syscall.O_DIRECTORY, 0)
+	f, err := r.root.OpenFile(dir, sys.OPath|syscall.O_DIRECTORY, 0)
 	return sys.At{Dir: f, Name: base}, err
 }
 
@@ -95,6 +96,7 @@ func (r *rooted) file(fi *FileInfo, op func(*os.File) error) error {
 	if !ok {
 		return syscall.EBADF
 	}
+	defer runtime.KeepAlive(f)
 	return op(f)
 }
 
@@ -116,16 +118,19 @@ func (r *rooted) statx(_ *Context, name string, _, mask uint32, stx *Statx, fi *
 		if err := lstat(a, &stx.Stat); err != nil {
 			return err
 		}
-		s, err := a.Statx(mask | sys.StatxBasic)
-		if err != nil {
+		var s sys.Statx
+		if err := a.Statx(mask|statxBasic, &s); err != nil {
 			return err
 		}
-		stx.Mask, stx.Attributes, stx.AttributesMask = s.Mask, s.Attributes, s.AttributesMask
+		stx.Mask, stx.Attributes, stx.AttributesMask = s.Mask, s.Attributes, s.Attributes_mask
 		stx.Btime = Time{Sec: s.Btime.Sec, Nsec: s.Btime.Nsec}
-		stx.RdevMajor, stx.RdevMinor, stx.DevMajor, stx.DevMinor = s.RdevMajor, s.RdevMinor, s.DevMajor, s.DevMinor
+		stx.RdevMajor, stx.RdevMinor, stx.DevMajor, stx.DevMinor = s.Rdev_major, s.Rdev_minor, s.Dev_major, s.Dev_minor
 		return nil
 	})
 }
+
+// statxBasic is STATX_BASIC_STATS.
+const statxBasic = 0x7ff
 
 func (r *rooted) readlink(_ *Context, name string) (target string, err error) {
 	err = r.do(name, func(a sys.At) error { target, err = a.Readlink(); return err })
@@ -138,9 +143,15 @@ func (r *rooted) access(_ *Context, name string, mask uint32) error {
 
 func (r *rooted) statfs(_ *Context, name string, st *Statfs) error {
 	return r.do(name, func(a sys.At) error {
-		s, err := sys.FileStatfs(a.Dir)
-		*st = Statfs(s)
-		return err
+		var s sys.Statfs
+		if err := sys.Fstatfs(int(a.Dir.Fd()), &s); err != nil {
+			return err
+		}
+		*st = Statfs{
+			Blocks: s.Blocks, Bfree: s.Bfree, Bavail: s.Bavail, Files: s.Files, Ffree: s.Ffree,
+			Bsize: uint32(s.Bsize), NameMax: uint32(s.Namelen), Frsize: uint32(s.Frsize),
+		}
+		return nil
 	})
 }
 
@@ -313,20 +324,20 @@ func (r *rooted) release(_ *Context, _ string, fi *FileInfo) error {
 func (r *rooted) fsync(_ *Context, _ string, datasync bool, fi *FileInfo) error {
 	return r.file(fi, func(f *os.File) error {
 		if datasync {
-			return sys.Fdatasync(f)
+			return sys.Fdatasync(int(f.Fd()))
 		}
 		return f.Sync()
 	})
 }
 
 func (r *rooted) fallocate(_ *Context, _ string, mode uint32, off, length int64, fi *FileInfo) error {
-	return r.file(fi, func(f *os.File) error { return sys.Fallocate(f, mode, off, length) })
+	return r.file(fi, func(f *os.File) error { return sys.Fallocate(int(f.Fd()), mode, off, length) })
 }
 
 func (r *rooted) copyFileRange(_ *Context, _ string, fi *FileInfo, off int64, _ string, fo *FileInfo, offo int64, n int, flags int) (copied int, err error) {
 	err = r.file(fi, func(from *os.File) error {
 		return r.file(fo, func(to *os.File) error {
-			copied, err = sys.CopyFileRange(from, off, to, offo, n, flags)
+			copied, err = sys.CopyFileRange(int(from.Fd()), off, int(to.Fd()), offo, n, flags)
 			return err
 		})
 	})
@@ -334,7 +345,7 @@ func (r *rooted) copyFileRange(_ *Context, _ string, fi *FileInfo, off int64, _ 
 }
 
 func (r *rooted) lseek(_ *Context, _ string, off int64, whence int, fi *FileInfo) (pos int64, err error) {
-	err = r.file(fi, func(f *os.File) error { pos, err = sys.Seek(f, off, whence); return err })
+	err = r.file(fi, func(f *os.File) error { pos, err = sys.Seek(int(f.Fd()), off, whence); return err })
 	return pos, err
 }
 

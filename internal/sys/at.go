@@ -3,346 +3,239 @@
 package sys
 
 import (
-	"bytes"
-	"encoding/binary"
-	"os"
-	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Flags that package syscall lacks.
+// The calls in this file take names as the protocol delivers them, NUL-terminated, and allocate nothing. A name is relative
+// to a directory descriptor. EINTR is retried.
+
+// CName is a NUL-terminated name.
+type CName = *byte
+
+// Empty is the empty name, for calls with AtEmptyPath.
+var Empty CName = new(byte)
+
+// Dot is the name of a directory in itself.
+var Dot = &[]byte(".\x00")[0]
+
+// Flags of the calls in this file.
 const (
-	O_PATH        = unix.O_PATH
-	SeekData      = unix.SEEK_DATA
-	SeekHole      = unix.SEEK_HOLE
-	StatxBasic    = unix.STATX_BASIC_STATS
-	StatxBtime    = unix.STATX_BTIME
-	AtEmptyPath   = unix.AT_EMPTY_PATH
-	symlinkItself = unix.AT_SYMLINK_NOFOLLOW
+	AtFDCWD     = unix.AT_FDCWD
+	AtEmptyPath = unix.AT_EMPTY_PATH
+	AtNoFollow  = unix.AT_SYMLINK_NOFOLLOW
+	AtFollow    = unix.AT_SYMLINK_FOLLOW
+	AtRemoveDir = unix.AT_REMOVEDIR
+	OPath       = unix.O_PATH
+	OTmpfile    = unix.O_TMPFILE
+	UtimeNow    = unix.UTIME_NOW
+	UtimeOmit   = unix.UTIME_OMIT
 )
 
-// At is a name in an open directory; "" is the directory, or whatever else is open, itself.
-type At struct {
-	Dir  *os.File
-	Name string
-}
-
-// fd is the directory's descriptor, name what stands for the At in system calls without AT_EMPTY_PATH.
-func (a At) fd() int { return int(a.Dir.Fd()) }
-
-// proc is a path of the At. A symlink at its end is not followed by calls that follow none, but for "".
-func (a At) proc() string {
-	p := "/proc/self/fd/" + strconv.Itoa(a.fd())
-	if a.Name != "" {
-		p += "/" + a.Name
-	}
-	return p
-}
-
-func (a At) done() { runtime.KeepAlive(a.Dir) }
-
-// Lstat is lstat(2).
-func (a At) Lstat(st *syscall.Stat_t) error {
-	defer a.done()
-	return again(func() error {
-		return unix.Fstatat(a.fd(), a.Name, (*unix.Stat_t)(unsafe.Pointer(st)), symlinkItself|AtEmptyPath)
-	})
-}
-
-// again repeats what a signal has interrupted.
-func again(f func() error) error {
+// pathCall is a call whose first arguments are a directory and a name in it.
+func pathCall(trap uintptr, dir int, name CName, a, b, c uintptr) error {
 	for {
-		if err := f(); err != unix.EINTR {
-			return err
+		_, _, e := unix.Syscall6(trap, uintptr(dir), uintptr(unsafe.Pointer(name)), a, b, c, 0)
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return e
 		}
 	}
 }
 
-// Mknod is mknod(2).
-func (a At) Mknod(mode, rdev uint32) error {
-	defer a.done()
-	return again(func() error { return unix.Mknodat(a.fd(), a.Name, mode, int(rdev)) })
-}
-
-// Mkdir is mkdir(2).
-func (a At) Mkdir(mode uint32) error {
-	defer a.done()
-	return again(func() error { return unix.Mkdirat(a.fd(), a.Name, mode) })
-}
-
-// Unlink is unlink(2), or rmdir(2).
-func (a At) Unlink(dir bool) error {
-	defer a.done()
-	flags := 0
-	if dir {
-		flags = unix.AT_REMOVEDIR
+// twoPathCall is a call on two names.
+func twoPathCall(trap uintptr, dir int, name CName, dir2 int, name2 CName, flags uint32) error {
+	for {
+		_, _, e := unix.Syscall6(trap, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(dir2), uintptr(unsafe.Pointer(name2)), uintptr(flags), 0)
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return e
+		}
 	}
-	return again(func() error { return unix.Unlinkat(a.fd(), a.Name, flags) })
 }
 
-// Symlink is symlink(2).
-func (a At) Symlink(target string) error {
-	defer a.done()
-	return again(func() error { return unix.Symlinkat(target, a.fd(), a.Name) })
-}
-
-// Rename is renameat2(2).
-func (a At) Rename(to At, flags uint32) error {
-	defer a.done()
-	defer to.done()
-	return again(func() error { return unix.Renameat2(a.fd(), a.Name, to.fd(), to.Name, uint(flags)) })
-}
-
-// Link is link(2).
-func (a At) Link(to At) error {
-	defer a.done()
-	defer to.done()
-	return again(func() error { return unix.Linkat(a.fd(), a.Name, to.fd(), to.Name, 0) })
-}
-
-// Open is open(2) of the name itself, not of what a symlink leads to.
-func (a At) Open(flags int, mode uint32) (*os.File, error) {
-	defer a.done()
-	name := a.Name
-	if name == "" {
-		name = "."
+// Openat is openat(2), for large files and with O_CLOEXEC.
+func Openat(dir int, name CName, flags int, mode uint32) (int, error) {
+	for {
+		fd, _, e := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(flags|unix.O_CLOEXEC|unix.O_LARGEFILE), uintptr(mode), 0, 0)
+		if e != unix.EINTR {
+			return result(fd, e)
+		}
 	}
-	var fd int
-	err := again(func() (err error) {
-		fd, err = unix.Openat(a.fd(), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-		return err
-	})
-	if err != nil {
-		return nil, err
+}
+
+// Fstatat is fstatat(2).
+func Fstatat(dir int, name CName, st *syscall.Stat_t, flags int) error {
+	_, _, e := unix.Syscall6(sysFstatat, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(st)), uintptr(flags), 0, 0)
+	if e != 0 {
+		return e
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return nil
 }
 
-// Chmod is chmod(2); EOPNOTSUPP for a symlink.
-func (a At) Chmod(mode uint32) error {
-	defer a.done()
-	// fchmodat2 is newer than the oldest kernels, and fchmod does not take O_PATH: a descriptor in /proc does both.
-	f, err := a.Open(unix.O_PATH, 0)
-	if err != nil {
-		return err
+// Fstat is fstat(2), which also takes descriptors opened with OPath.
+func Fstat(fd int, st *syscall.Stat_t) error { return syscall.Fstat(fd, st) }
+
+// Statx is the kernel's struct statx.
+type Statx = unix.Statx_t
+
+// StatxAt is statx(2).
+func StatxAt(dir int, name CName, flags, mask uint32, stx *Statx) error {
+	_, _, e := unix.Syscall6(unix.SYS_STATX, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(flags), uintptr(mask), uintptr(unsafe.Pointer(stx)), 0)
+	if e != 0 {
+		return e
 	}
-	defer f.Close()
-	var st syscall.Stat_t
-	if err := (At{Dir: f}).Lstat(&st); err != nil {
-		return err
+	return nil
+}
+
+// Readlinkat is readlinkat(2).
+func Readlinkat(dir int, name CName, buf []byte) (int, error) {
+	n, _, e := unix.Syscall6(unix.SYS_READLINKAT, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0, 0)
+	return result(n, e)
+}
+
+// Mknodat is mknodat(2).
+func Mknodat(dir int, name CName, mode, dev uint32) error {
+	return pathCall(unix.SYS_MKNODAT, dir, name, uintptr(mode), uintptr(dev), 0)
+}
+
+// Mkdirat is mkdirat(2).
+func Mkdirat(dir int, name CName, mode uint32) error {
+	return pathCall(unix.SYS_MKDIRAT, dir, name, uintptr(mode), 0, 0)
+}
+
+// Unlinkat is unlinkat(2).
+func Unlinkat(dir int, name CName, flags int) error {
+	return pathCall(unix.SYS_UNLINKAT, dir, name, uintptr(flags), 0, 0)
+}
+
+// Symlinkat is symlinkat(2).
+func Symlinkat(target CName, dir int, name CName) error {
+	_, _, e := unix.Syscall(unix.SYS_SYMLINKAT, uintptr(unsafe.Pointer(target)), uintptr(dir), uintptr(unsafe.Pointer(name)))
+	if e != 0 {
+		return e
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		return unix.EOPNOTSUPP
+	return nil
+}
+
+// Linkat is linkat(2).
+func Linkat(dir int, name CName, newdir int, newname CName, flags int) error {
+	return twoPathCall(unix.SYS_LINKAT, dir, name, newdir, newname, uint32(flags))
+}
+
+// Renameat2 is renameat2(2).
+func Renameat2(dir int, name CName, newdir int, newname CName, flags uint32) error {
+	return twoPathCall(unix.SYS_RENAMEAT2, dir, name, newdir, newname, flags)
+}
+
+// Fchmodat is chmod(2) relative to a directory; it follows symlinks.
+func Fchmodat(dir int, name CName, mode uint32) error {
+	return pathCall(unix.SYS_FCHMODAT, dir, name, uintptr(mode), 0, 0)
+}
+
+// Fchownat is fchownat(2); ^0 leaves an id as it is.
+func Fchownat(dir int, name CName, uid, gid uint32, flags int) error {
+	return pathCall(unix.SYS_FCHOWNAT, dir, name, uintptr(uid), uintptr(gid), uintptr(flags))
+}
+
+// Timespec is a time of Utimensat; its nanoseconds may be UtimeNow or UtimeOmit.
+type Timespec struct{ Sec, Nsec int64 }
+
+// Utimensat is utimensat(2).
+func Utimensat(dir int, name CName, ts *[2]Timespec, flags int) error {
+	_, _, e := unix.Syscall6(sysUtimensat, uintptr(dir), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(ts)), uintptr(flags), 0, 0)
+	if e != 0 {
+		return e
 	}
-	return again(func() error { return unix.Chmod(At{Dir: f}.proc(), mode) })
-}
-
-// Chown is lchown(2).
-func (a At) Chown(uid, gid uint32) error {
-	defer a.done()
-	return again(func() error {
-		return unix.Fchownat(a.fd(), a.Name, int(int32(uid)), int(int32(gid)), symlinkItself|AtEmptyPath)
-	})
-}
-
-// Utimens is utimensat(2); the nanoseconds may be UTIME_NOW and UTIME_OMIT.
-func (a At) Utimens(asec int64, ansec uint32, msec int64, mnsec uint32) error {
-	defer a.done()
-	ts := []unix.Timespec{timespec(asec, ansec), timespec(msec, mnsec)}
-	if a.Name == "" {
-		return again(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, a.proc(), ts, 0) })
-	}
-	return again(func() error { return unix.UtimesNanoAt(a.fd(), a.Name, ts, symlinkItself) })
-}
-
-// timespec keeps UTIME_NOW and UTIME_OMIT, and on 32 bits cuts the seconds.
-func timespec(sec int64, nsec uint32) (ts unix.Timespec) {
-	put(&ts.Sec, sec)
-	put(&ts.Nsec, int64(nsec))
-	return ts
-}
-
-func put[T int32 | int64](p *T, v int64) { *p = T(v) }
-
-// Readlink is readlink(2).
-func (a At) Readlink() (string, error) {
-	defer a.done()
-	buf := make([]byte, 4096)
-	var n int
-	err := again(func() (err error) { n, err = unix.Readlinkat(a.fd(), a.Name, buf); return err })
-	return string(buf[:max(n, 0)]), err
-}
-
-// Access is access(2) with the effective ids.
-func (a At) Access(mask uint32) error {
-	defer a.done()
-	return again(func() error { return unix.Faccessat(a.fd(), a.Name, mask, symlinkItself|AtEmptyPath|unix.AT_EACCESS) })
+	return nil
 }
 
 // Truncate is truncate(2).
-func (a At) Truncate(size int64) error {
-	defer a.done()
-	f, err := a.Open(unix.O_WRONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return again(func() error { return unix.Ftruncate(int(f.Fd()), size) })
+func Truncate(path CName, size int64) error {
+	return unix.Truncate(unix.BytePtrToString(path), size)
 }
 
-// Setxattr is lsetxattr(2).
-func (a At) Setxattr(name string, value []byte, flags int) error {
-	defer a.done()
-	set := unix.Lsetxattr
-	if a.Name == "" { // the descriptor in /proc is itself a link
-		set = unix.Setxattr
-	}
-	return again(func() error { return set(a.proc(), name, value, flags) })
+// Ftruncate is ftruncate(2).
+func Ftruncate(fd int, size int64) error {
+	_, err := retry(func() (struct{}, error) { return struct{}{}, unix.Ftruncate(fd, size) })
+	return err
 }
 
-// Getxattr is lgetxattr(2).
-func (a At) Getxattr(name string, dst []byte) (n int, err error) {
-	defer a.done()
-	get := unix.Lgetxattr
-	if a.Name == "" {
-		get = unix.Getxattr
-	}
-	err = again(func() error { n, err = get(a.proc(), name, dst); return err })
-	return n, err
-}
+// Dup is dup(2) with O_CLOEXEC.
+func Dup(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
 
-// Listxattr is llistxattr(2).
-func (a At) Listxattr(dst []byte) (n int, err error) {
-	defer a.done()
-	list := unix.Llistxattr
-	if a.Name == "" {
-		list = unix.Listxattr
-	}
-	err = again(func() error { n, err = list(a.proc(), dst); return err })
-	return n, err
-}
-
-// Removexattr is lremovexattr(2).
-func (a At) Removexattr(name string) error {
-	defer a.done()
-	remove := unix.Lremovexattr
-	if a.Name == "" {
-		remove = unix.Removexattr
-	}
-	return again(func() error { return remove(a.proc(), name) })
-}
-
-// StatxTime is a time of Statx.
-type StatxTime struct {
-	Sec  int64
-	Nsec uint32
-}
-
-// Statx is what statx(2) tells beyond Lstat.
-type Statx struct {
-	Mask                       uint32
-	Attributes, AttributesMask uint64
-	Btime                      StatxTime
-	RdevMajor, RdevMinor       uint32
-	DevMajor, DevMinor         uint32
-}
-
-// Statx is statx(2) of the name itself.
-func (a At) Statx(mask uint32) (Statx, error) {
-	defer a.done()
-	var s unix.Statx_t
-	err := again(func() error { return unix.Statx(a.fd(), a.Name, symlinkItself|AtEmptyPath, int(mask), &s) })
-	return Statx{
-		Mask: s.Mask, Attributes: s.Attributes, AttributesMask: s.Attributes_mask, Btime: StatxTime{s.Btime.Sec, s.Btime.Nsec},
-		RdevMajor: s.Rdev_major, RdevMinor: s.Rdev_minor, DevMajor: s.Dev_major, DevMinor: s.Dev_minor,
-	}, err
-}
-
-// Statfs is what statfs(2) tells.
-type Statfs struct {
-	Blocks, Bfree, Bavail, Files, Ffree uint64
-	Bsize, NameMax, Frsize              uint32
-}
-
-// FileStatfs is fstatfs(2).
-func FileStatfs(f *os.File) (Statfs, error) {
-	defer runtime.KeepAlive(f)
-	var s unix.Statfs_t
-	err := again(func() error { return unix.Fstatfs(int(f.Fd()), &s) })
-	return Statfs{
-		Blocks: s.Blocks, Bfree: s.Bfree, Bavail: s.Bavail, Files: s.Files, Ffree: s.Ffree,
-		Bsize: uint32(s.Bsize), NameMax: uint32(s.Namelen), Frsize: uint32(s.Frsize),
-	}, err
-}
-
-// Fallocate is fallocate(2).
-func Fallocate(f *os.File, mode uint32, off, length int64) error {
-	defer runtime.KeepAlive(f)
-	return again(func() error { return unix.Fallocate(int(f.Fd()), mode, off, length) })
-}
-
-// CopyFileRange is copy_file_range(2).
-func CopyFileRange(from *os.File, off int64, to *os.File, offo int64, n, flags int) (copied int, err error) {
-	defer runtime.KeepAlive(from)
-	defer runtime.KeepAlive(to)
-	err = again(func() error {
-		copied, err = unix.CopyFileRange(int(from.Fd()), &off, int(to.Fd()), &offo, n, flags)
-		return err
-	})
-	return copied, err
-}
-
-// Seek is lseek(2).
-func Seek(f *os.File, off int64, whence int) (int64, error) {
-	defer runtime.KeepAlive(f)
-	return unix.Seek(int(f.Fd()), off, whence)
+// Fsync is fsync(2).
+func Fsync(fd int) error {
+	_, err := retry(func() (struct{}, error) { return struct{}{}, unix.Fsync(fd) })
+	return err
 }
 
 // Fdatasync is fdatasync(2).
-func Fdatasync(f *os.File) error {
-	defer runtime.KeepAlive(f)
-	return again(func() error { return unix.Fdatasync(int(f.Fd())) })
+func Fdatasync(fd int) error {
+	_, err := retry(func() (struct{}, error) { return struct{}{}, unix.Fdatasync(fd) })
+	return err
 }
 
-// Dirent is an entry of a directory.
-type Dirent struct {
-	Name string
-	Ino  uint64
-	Type uint8 // DT_
+// Fallocate is fallocate(2).
+func Fallocate(fd int, mode uint32, off, n int64) error {
+	_, err := retry(func() (struct{}, error) { return struct{}{}, unix.Fallocate(fd, mode, off, n) })
+	return err
 }
 
-// ReadDir reads some more entries of a directory, without "." and ".."; none at its end.
-func ReadDir(dir *os.File) (list []Dirent, err error) {
-	defer runtime.KeepAlive(dir)
-	buf := make([]byte, 32<<10)
-	for len(list) == 0 {
-		n := 0
-		err := again(func() (err error) { n, err = unix.Getdents(int(dir.Fd()), buf); return err })
-		if err != nil || n == 0 {
-			return nil, err
-		}
-		list = parseDirents(buf[:n])
+// Flock is flock(2), not retried on EINTR.
+func Flock(fd, op int) error { return unix.Flock(fd, op) }
+
+// Seek is lseek(2).
+func Seek(fd int, off int64, whence int) (int64, error) { return unix.Seek(fd, off, whence) }
+
+// CopyFileRange is copy_file_range(2).
+func CopyFileRange(in int, inOff int64, out int, outOff int64, n int, flags int) (int, error) {
+	return retry(func() (int, error) { return unix.CopyFileRange(in, &inOff, out, &outOff, n, flags) })
+}
+
+// Getdents is getdents64(2).
+func Getdents(fd int, buf []byte) (int, error) { return unix.Getdents(fd, buf) }
+
+// Statfs is the kernel's struct statfs.
+type Statfs = unix.Statfs_t
+
+// Fstatfs is fstatfs(2).
+func Fstatfs(fd int, st *Statfs) error { return unix.Fstatfs(fd, st) }
+
+// Getxattr is getxattr(2).
+func Getxattr(path, name CName, buf []byte) (int, error) {
+	n, _, e := unix.Syscall6(unix.SYS_GETXATTR, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0, 0)
+	return result(n, e)
+}
+
+// Listxattr is listxattr(2).
+func Listxattr(path CName, buf []byte) (int, error) {
+	n, _, e := unix.Syscall(unix.SYS_LISTXATTR, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	return result(n, e)
+}
+
+// Setxattr is setxattr(2).
+func Setxattr(path, name CName, value []byte, flags uint32) error {
+	_, _, e := unix.Syscall6(unix.SYS_SETXATTR, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(name)), uintptr(unsafe.Pointer(unsafe.SliceData(value))), uintptr(len(value)), uintptr(flags), 0)
+	if e != 0 {
+		return e
 	}
-	return list, nil
+	return nil
 }
 
-// parseDirents takes the records of getdents64(2) apart: inode and offset of 8 bytes, length of 2, type, name with its NUL.
-func parseDirents(b []byte) (list []Dirent) {
-	const header = 19
-	for len(b) > header {
-		size := int(binary.NativeEndian.Uint16(b[16:]))
-		if size <= header || size > len(b) {
-			break
-		}
-		name, _, _ := bytes.Cut(b[header:size], []byte{0})
-		if s := string(name); s != "." && s != ".." && s != "" {
-			list = append(list, Dirent{s, binary.NativeEndian.Uint64(b), b[18]})
-		}
-		b = b[size:]
+// Removexattr is removexattr(2).
+func Removexattr(path, name CName) error {
+	_, _, e := unix.Syscall(unix.SYS_REMOVEXATTR, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(name)), 0)
+	if e != 0 {
+		return e
 	}
-	return list
+	return nil
 }
