@@ -92,7 +92,8 @@ func (p *passthrough) opendir(r ll.OpenReq, ino ll.NodeID, fi *ll.FileInfo) {
 		return
 	}
 	fi.FH = p.dirs.Put(&directory{fd: fd})
-	fi.CacheReaddir = p.cache != cacheNever
+	// Without KeepCache the kernel would collect the listing only to drop it at the next open.
+	fi.CacheReaddir = p.cache == cacheAlways
 	fi.KeepCache = p.cache == cacheAlways
 	r.ReplyOpen(fi)
 }
