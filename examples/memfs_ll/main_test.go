@@ -387,7 +387,9 @@ func TestFio(t *testing.T) {
 		for _, args := range []string{"--direct=0 --bs=4k", "--direct=1 --bs=4k", "--direct=0 --bs=128k", "--direct=1 --bs=256k"} {
 			args += " --name=verify --rw=randrw --size=4m --numjobs=4 --ioengine=psync --verify=crc32c --verify_fatal=1 --do_verify=1 --fallocate=none"
 			log := filepath.Join(e.Dir, "fio.log")
-			code, out := e.Finish(exec.Command("fio", append(strings.Fields(args), "--directory="+dir, "--output="+log)...))
+			fio := exec.Command("fio", append(strings.Fields(args), "--directory="+dir, "--output="+log)...)
+			fio.Dir = e.Dir // where it leaves files of its own
+			code, out := e.Finish(fio)
 			text, err := os.ReadFile(log)
 			require.NoError(e, err)
 			require.Zero(e, code, "%s\n%s", out, text)

@@ -78,7 +78,11 @@ func serve(dir string, ops *lowlevel.Operations, c *lowlevel.Config, daemon *ses
 	if err != nil {
 		return err
 	}
-	defer s.Close() // unmounts, too
+	defer func() {
+		if err := s.Close(); err != nil { // it unmounts, too
+			c.Logger.Error(err.Error())
+		}
+	}()
 	if c.Debug {
 		c.Logger.Log(ctx, lowlevel.LevelTrace, "FUSE library version: "+libraryVersion)
 	}
