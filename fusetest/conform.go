@@ -475,8 +475,8 @@ func (c *conformity) seekdir() {
 		buf := make([]byte, size)
 		n, err := sys.Getdents(fd, buf)
 		c.ok(err)
-		for r := range sys.Dirents(buf[:n]) {
-			list = append(list, pos{string(r.Name), r.Off})
+		for name, off := range sys.DirOffsets(buf[:n]) {
+			list = append(list, pos{name, off})
 		}
 		return list
 	}

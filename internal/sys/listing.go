@@ -16,17 +16,9 @@ func Rename2(from, to string, flags uint32) error {
 	return err
 }
 
-// Dirent is one record of getdents64(2).
-type Dirent struct {
-	Ino  uint64
-	Off  int64
-	Type uint8
-	Name []byte
-}
-
-// Dirents iterates over what Getdents has read.
-func Dirents(b []byte) iter.Seq[Dirent] {
-	return func(yield func(Dirent) bool) {
+// DirOffsets iterates over the names in what Getdents has read, with the offset at which the listing goes on after each.
+func DirOffsets(b []byte) iter.Seq2[string, int64] {
+	return func(yield func(string, int64) bool) {
 		const header = 19
 		for len(b) > header {
 			size := int(binary.NativeEndian.Uint16(b[16:]))
@@ -34,8 +26,7 @@ func Dirents(b []byte) iter.Seq[Dirent] {
 				return
 			}
 			name, _, _ := bytes.Cut(b[header:size], []byte{0})
-			d := Dirent{binary.NativeEndian.Uint64(b), int64(binary.NativeEndian.Uint64(b[8:])), b[18], name}
-			if !yield(d) {
+			if !yield(string(name), int64(binary.NativeEndian.Uint64(b[8:]))) {
 				return
 			}
 			b = b[size:]
