@@ -35,12 +35,19 @@ type mountError struct{ error }
 
 func (e *mountError) Unwrap() error { return e.error }
 
-// run is the life of a session from the mount to the unmount. d hears when it serves.
-func run(s *lowlevel.Session, dir string, d *session.Daemon) error {
-	defer s.Close() // unmounts, too
+// server is a session that can be run: a *lowlevel.Session or a *highlevel.FS.
+type server interface {
+	Mount(ctx context.Context, dir string) error
+	Serve(ctx context.Context) error
+	Close() error
+}
+
+// run is the life of srv from the mount to the unmount; s is its session. d hears when it serves.
+func run(srv server, s *lowlevel.Session, dir string, d *session.Daemon) error {
+	defer srv.Close() // unmounts, too
 	ctx := context.Background()
 	s.HandleSignals()
-	if err := s.Mount(ctx, dir); err != nil {
+	if err := srv.Mount(ctx, dir); err != nil {
 		return &mountError{err}
 	}
 	served, told := make(chan struct{}), make(chan struct{})
@@ -52,7 +59,7 @@ func run(s *lowlevel.Session, dir string, d *session.Daemon) error {
 		case <-served:
 		}
 	}()
-	err := s.Serve(ctx)
+	err := srv.Serve(ctx)
 	close(served)
 	<-told
 	return err
