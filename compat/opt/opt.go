@@ -173,8 +173,8 @@ func Match(opts []Opt, arg string) bool {
 }
 
 // Parse takes args apart as the templates and proc say and leaves in it what is kept: the program's name; kept elements
-// of -o as one "-o" "a,b,c"; everything else in its order. A "--" stays unless nothing follows it. proc may be nil: what
-// matches no template is kept.
+// of -o as one "-o" "a,b,c", without empty ones at its beginning; everything else in its order. A "--" stays unless nothing
+// follows it. proc may be nil: what matches no template is kept.
 //
 // Errors carry libfuse's message. args is then as it was, but variables may have been set.
 func Parse(args *Args, opts []Opt, proc Proc) error {
@@ -208,7 +208,7 @@ type parser struct {
 	ended int // length of out when "--" was met; 0: not yet
 
 	list    string // kept elements of -o
-	hasList bool   // there are some: a single empty one leaves list empty
+	hasList bool   // there are some, if only empty ones
 }
 
 // next is the argument of a two-argument option.
@@ -298,12 +298,11 @@ func (p *parser) call(arg string, key int, inList bool) error {
 		}
 	}
 	switch {
-	case !inList:
-		p.out.Add(arg)
-	case p.hasList:
-		p.list += "," + Escape(arg)
+	case inList:
+		AddOptEscaped(&p.list, arg)
+		p.hasList = true
 	default:
-		p.list, p.hasList = Escape(arg), true
+		p.out.Add(arg)
 	}
 	return nil
 }
