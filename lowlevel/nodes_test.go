@@ -59,7 +59,7 @@ func TestNodes(t *testing.T) {
 	v, dead = n.Unref(a)
 	require.True(t, dead)
 	require.Equal(t, "a", v)
-	for _, gone := range []NodeID{0, a, a + 1, a ^ 1<<32, ^NodeID(0)} {
+	for _, gone := range []NodeID{0, a, a + 1, a + 1<<32, ^NodeID(0)} {
 		_, ok = n.Get(gone)
 		require.False(t, ok)
 		_, dead = n.Forget(gone, 1)
