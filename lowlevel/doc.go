@@ -7,6 +7,8 @@
 //
 // A handle such as EntryReq is a small value that may be copied and kept. Each kind has only the replies that fit, beside
 // ReplyErr, which all have. The first reply consumes the request; a second or late one returns ErrReplied and reaches nobody.
+// ENOENT from a reply says that nobody waits for it any more, so that what it would have counted (a lookup, an open) did not
+// happen; other errors are logged by the library.
 // Everything a request hands out (Name, data, *FileInfo, *SetAttr, *BufVec, Room) is good until its reply. A function that
 // returns without a reply has not failed: it, or what it started, replies later. Until then the request shows up in
 // Session.InFlight.

@@ -381,7 +381,7 @@ func TestFaults(t *testing.T) {
 		plan := fusetest.FaultPlan{Write: once(fusetest.Fault{Err: syscall.ENOENT})}
 		k := fusetest.Options{Faults: plan, Unanswered: true}.New(t, ops, nil)
 		getattr(k)
-		require.NoError(t, (<-reqs).ReplyErr(0x5)) // nobody waits any more: not an error
+		require.ErrorIs(t, (<-reqs).ReplyErr(0x5), syscall.ENOENT)
 	})
 	for n := range 4 {
 		k := fusetest.Options{NoInit: true, Faults: fusetest.FaultPlan{DisconnectAfter: 1 + n}}.New(t, yes(), &lowlevel.Config{Logger: quiet})

@@ -232,7 +232,7 @@ func (s *Session) notify(code wire.NotifyCode, body []byte) error {
 
 // replyFailed logs a reply that the kernel refused.
 func (s *Session) replyFailed(err error) {
-	if s.Session.Exited() || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENODEV) {
+	if s.Session.Exited() || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENODEV) {
 		return
 	}
 	s.log.Error("fuse: writing device", "err", err)

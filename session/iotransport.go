@@ -366,8 +366,10 @@ func (q *ioQueue) send(r *Reply) error {
 			err = io.ErrShortWrite
 		}
 		switch {
-		case err == nil, errors.Is(err, syscall.ENOENT): // ENOENT: interrupted or aborted, nobody waits any more
+		case err == nil:
 			return nil
+		case errors.Is(err, syscall.ENOENT):
+			return syscall.ENOENT
 		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN):
 			runtime.Gosched()
 			continue

@@ -152,7 +152,7 @@ func TestReplyErrors(t *testing.T) {
 		"little memory":          {many[:memoryTries], nil, memoryTries + 1, false},
 		"no memory":              {many, syscall.ENOMEM, memoryTries + 2, true},
 		"no memory at all":       {all, syscall.ENOMEM, 2*memoryTries + 1, true},
-		"nobody waits":           {[]result{{err: syscall.ENOENT}}, nil, 1, false},
+		"nobody waits":           {[]result{{err: syscall.ENOENT}}, syscall.ENOENT, 1, false},
 		"short":                  {[]result{{n: 15}}, io.ErrShortWrite, 2, true},
 		"refused":                {[]result{{err: syscall.EINVAL}, {err: syscall.EINTR}}, syscall.EINVAL, 3, true},
 		"refused after the fact": {[]result{{err: syscall.EINVAL}, {err: syscall.ENOENT}}, syscall.EINVAL, 2, true},

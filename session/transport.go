@@ -34,7 +34,8 @@ type Queue interface {
 	Receive(dst []*Frame) (int, error)
 	// Room returns n bytes in which a reply to f may be built without a later copy. It is good until the reply.
 	Room(f *Frame, n int) []byte
-	// Reply sends the answer and gives the frame back, also if it returns an error. A requester that is gone is not an error.
+	// Reply sends the answer and gives the frame back, also if it returns an error. ENOENT: nobody waits any
+	// more, the connection was aborted.
 	Reply(f *Frame, r *Reply) error
 	// Drop gives back a frame for which no reply is due.
 	Drop(f *Frame)
