@@ -107,7 +107,7 @@ func resolve(arg string) (string, error) {
 	}
 	path, err := realpath(arg)
 	if err != nil {
-		return "", fmt.Errorf("fuse: bad mount point `%s': %s", arg, strerror(err))
+		return "", fmt.Errorf("fuse: bad mount point `%s': %s", arg, Strerror(err))
 	}
 	return path, nil
 }
@@ -198,13 +198,13 @@ func mustBeDirectory(rest string) bool {
 	return false
 }
 
-// strerror is an error's errno in the C library's words.
-func strerror(err error) string {
+// Strerror is an error's errno in the C library's words, for messages that are to read as a C program's.
+func Strerror(err error) string {
 	text := err.Error()
 	if e, ok := errors.AsType[syscall.Errno](err); ok {
 		text = e.Error()
 	}
-	return strings.ToUpper(text[:1]) + text[1:]
+	return strings.ToUpper(text[:min(1, len(text))]) + text[min(1, len(text)):]
 }
 
 // Apply sets the workers of a session as the command line has them, what fuse_main does with the fuse_loop_cfg_set_*

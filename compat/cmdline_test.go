@@ -129,7 +129,7 @@ func TestRealpath(t *testing.T) {
 	} {
 		got, err := realpath(in)
 		if err != nil {
-			got = strerror(err)
+			got = Strerror(err)
 		}
 		require.Equal(t, want, got, in)
 	}

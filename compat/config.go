@@ -60,7 +60,7 @@ func LowlevelConfig(args *opt.Args, c *lowlevel.Config) error {
 		log.Log(context.Background(), lowlevel.LevelTrace, "FUSE library version: "+PackageVersion)
 	}
 	if uring {
-		log.Info("fuse: requests come through the device, not through io_uring", "io_uring_q_depth", depth)
+		log.Debug("fuse: requests come through the device, not through io_uring", "io_uring_q_depth", depth)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func LowlevelMain(argv []string, p *LowlevelProgram) int {
 	}
 	s, err := lowlevel.New(ops, c)
 	if err == nil {
-		err = run(s, s, o.Mountpoint, d)
+		err = run(s, s, o.Mountpoint, d, logger(c))
 	}
 	if err != nil {
 		report(c, err)

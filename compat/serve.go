@@ -5,6 +5,7 @@ package compat
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/purefuse/purefuse/lowlevel"
 	"github.com/purefuse/purefuse/session"
@@ -43,8 +44,12 @@ type server interface {
 }
 
 // run is the life of srv from the mount to the unmount; s is its session. d hears when it serves.
-func run(srv server, s *lowlevel.Session, dir string, d *session.Daemon) error {
-	defer srv.Close() // unmounts, too
+func run(srv server, s *lowlevel.Session, dir string, d *session.Daemon, log *slog.Logger) error {
+	defer func() {
+		if err := srv.Close(); err != nil { // it unmounts, too
+			log.Error(err.Error())
+		}
+	}()
 	ctx := context.Background()
 	s.HandleSignals()
 	if err := srv.Mount(ctx, dir); err != nil {

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/purefuse/purefuse/examples/internal/cmdline"
+	"github.com/purefuse/purefuse/compat"
 	ll "github.com/purefuse/purefuse/lowlevel"
 )
 
@@ -26,8 +26,8 @@ const (
 )
 
 func main() {
-	os.Exit(cmdline.Main(cmdline.Program{
-		New: func(*cmdline.Options, *ll.Config) (*ll.Operations, error) { return &operations, nil },
+	os.Exit(compat.LowlevelMain(os.Args, &compat.LowlevelProgram{
+		New: func(*compat.CmdlineOpts, *ll.Config) (*ll.Operations, error) { return &operations, nil },
 	}))
 }
 

@@ -19,12 +19,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/purefuse/purefuse/examples/internal/cmdline"
+	"github.com/purefuse/purefuse/compat"
+	"github.com/purefuse/purefuse/compat/opt"
 	ll "github.com/purefuse/purefuse/lowlevel"
 	"github.com/purefuse/purefuse/session"
 )
@@ -44,28 +44,30 @@ func main() { os.Exit(run()) }
 
 func run() int {
 	path := defaultSocket
-	o, err := cmdline.Parse(os.Args, func(word string) (taken bool, err error) {
-		if p, ok := strings.CutPrefix(word, "--socket="); ok {
-			path, taken = p, true
-		}
-		return taken, nil
-	})
+	args := opt.NewArgs(os.Args...)
+	err := opt.Parse(args, []opt.Opt{opt.Scan("--socket=%s", &path)}, nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	o, err := compat.ParseCmdline(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	switch {
 	case o.ShowHelp:
-		fmt.Printf("usage: %s [options]\n\n%s%s", os.Args[0], help, cmdline.HelpLowlevel)
+		fmt.Printf("usage: %s [options]\n\n%s", os.Args[0], help)
+		compat.LowlevelHelp(os.Stdout)
 		return 0
 	case o.ShowVersion:
-		cmdline.PrintVersion()
+		fmt.Printf("FUSE library version %s\n", compat.PackageVersion)
+		compat.LowlevelVersion(os.Stdout)
 		return 0
 	}
-	c := o.Config()
-	c.Workers = 1 // the stream has one reader
-	if err = o.Unknown(); err == nil {
-		err = serve(path, c)
+	c := ll.Config{Workers: 1} // the stream has one reader
+	if err = compat.LowlevelConfig(args, &c); err == nil {
+		err = serve(path, &c)
 	}
 	if err == nil {
 		return 0
@@ -103,12 +105,12 @@ func accept(path string) (*net.UnixConn, error) {
 		return nil, errNoPeer
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		fmt.Printf("Could not delete previous socket file entry at %s. Error: %s\n", path, cmdline.Strerror(err))
+		fmt.Printf("Could not delete previous socket file entry at %s. Error: %s\n", path, compat.Strerror(err))
 		return nil, errNoPeer
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		fmt.Printf("Could not bind socket. Error: %s\n", cmdline.Strerror(err))
+		fmt.Printf("Could not bind socket. Error: %s\n", compat.Strerror(err))
 		return nil, errNoPeer
 	}
 	l.SetUnlinkOnClose(false) // whoever started us may still look for it
@@ -125,7 +127,7 @@ func accept(path string) (*net.UnixConn, error) {
 		err = syscall.EINTR
 	}
 	if err != nil {
-		fmt.Printf("Could not accept connection. Error: %s\n", cmdline.Strerror(err))
+		fmt.Printf("Could not accept connection. Error: %s\n", compat.Strerror(err))
 		return nil, errNoPeer
 	}
 	fmt.Println("Accepted connection!")

@@ -16,7 +16,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/purefuse/purefuse/examples/internal/cmdline"
+	"github.com/purefuse/purefuse/compat"
+	"github.com/purefuse/purefuse/compat/opt"
 	ll "github.com/purefuse/purefuse/lowlevel"
 )
 
@@ -35,19 +36,15 @@ const help = `File-system specific options:
 
 func main() {
 	fs := newFS()
-	flags := map[string]*bool{
-		"null_io": &fs.nullIO, "fuse_dio": &fs.directIO, "writeback_cache": &fs.writeback, "no_timeout": &fs.noTimeout,
-	}
-	os.Exit(cmdline.Main(cmdline.Program{
+	os.Exit(compat.LowlevelMain(os.Args, &compat.LowlevelProgram{
 		Help: help,
-		Option: func(word string) (bool, error) {
-			flag, ok := flags[word]
-			if ok {
-				*flag = true
-			}
-			return ok, nil
+		Options: []opt.Opt{
+			opt.Set("null_io", &fs.nullIO, true),
+			opt.Set("fuse_dio", &fs.directIO, true),
+			opt.Set("writeback_cache", &fs.writeback, true),
+			opt.Set("no_timeout", &fs.noTimeout, true),
 		},
-		New: func(*cmdline.Options, *ll.Config) (*ll.Operations, error) { return fs.operations(), nil },
+		New: func(*compat.CmdlineOpts, *ll.Config) (*ll.Operations, error) { return fs.operations(), nil },
 	}))
 }
 

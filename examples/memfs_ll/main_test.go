@@ -526,7 +526,7 @@ func TestCommandLine(t *testing.T) {
 	require.Equal(t, -1, p.Exit())
 	code, out = e.Finish(e.Command(dir))
 	require.Equal(t, 1, code)
-	require.Equal(t, "fuse: bad mount point `"+dir+"': Transport endpoint is not connected\n", out)
+	require.Equal(t, "fuse: failed to mount on "+dir+": failed to access mountpoint: transport endpoint is not connected\n", out)
 	e.Unmount(dir, 0)
 	code, out = e.Finish(e.Command(dir))
 	require.Zero(t, code, out)

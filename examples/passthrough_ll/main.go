@@ -11,15 +11,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/purefuse/purefuse/examples/internal/cmdline"
+	"github.com/purefuse/purefuse/compat"
+	"github.com/purefuse/purefuse/compat/opt"
 	"github.com/purefuse/purefuse/internal/sys"
 	ll "github.com/purefuse/purefuse/lowlevel"
 )
@@ -56,54 +54,22 @@ type options struct {
 	timeoutSet              bool
 }
 
-// parse takes one option.
-func (o *options) parse(word string) (taken bool, err error) {
-	key, value, hasValue := strings.Cut(word, "=")
-	switch word {
-	case "writeback", "no_writeback":
-		o.writeback = word == "writeback"
-		return true, nil
-	case "flock", "no_flock":
-		o.flock = word == "flock"
-		return true, nil
-	case "xattr", "no_xattr":
-		o.xattr = word == "xattr"
-		return true, nil
-	case "cache=never":
-		o.cache = cacheNever
-		return true, nil
-	case "cache=auto":
-		o.cache = cacheAuto
-		return true, nil
-	case "cache=always":
-		o.cache = cacheAlways
-		return true, nil
+// templates say how the options are written.
+func (o *options) templates() []opt.Opt {
+	return []opt.Opt{
+		opt.Set("writeback", &o.writeback, true),
+		opt.Set("no_writeback", &o.writeback, false),
+		opt.Scan("source=%s", &o.source),
+		opt.Set("flock", &o.flock, true),
+		opt.Set("no_flock", &o.flock, false),
+		opt.Set("xattr", &o.xattr, true),
+		opt.Set("no_xattr", &o.xattr, false),
+		opt.Scan("timeout=%lf", &o.timeout),
+		opt.Set("timeout=", &o.timeoutSet, true),
+		opt.Set("cache=never", &o.cache, cacheNever),
+		opt.Set("cache=auto", &o.cache, cacheAuto),
+		opt.Set("cache=always", &o.cache, cacheAlways),
 	}
-	switch {
-	case !hasValue:
-	case key == "source":
-		o.source = value
-		return true, nil
-	case key == "timeout":
-		t, ok := scanFloat(value)
-		if !ok {
-			return true, cmdline.BadParameter(word)
-		}
-		o.timeout, o.timeoutSet = t, true
-		return true, nil
-	}
-	return false, nil
-}
-
-// scanFloat reads a number as scanf(3) does: blanks before and anything behind it are passed over.
-func scanFloat(s string) (float64, bool) {
-	s = strings.TrimLeft(s, " \t\n\v\f\r")
-	for n := len(s); n > 0; n-- {
-		if f, err := strconv.ParseFloat(s[:n], 64); (err == nil || errors.Is(err, strconv.ErrRange)) && !strings.Contains(s[:n], "_") {
-			return f, true
-		}
-	}
-	return 0, false
 }
 
 // validity is how long the kernel may believe names and attributes.
@@ -134,7 +100,7 @@ func (o *options) open() (fd int, err error) {
 	}
 	st, err := os.Lstat(source)
 	if err != nil {
-		return -1, fmt.Errorf("failed to stat source (\"%s\"): %s", source, reason(err))
+		return -1, fmt.Errorf("failed to stat source (\"%s\"): %s", source, compat.Strerror(err))
 	}
 	if !st.IsDir() {
 		return -1, errors.New("source is not a directory")
@@ -144,27 +110,18 @@ func (o *options) open() (fd int, err error) {
 		return -1, err
 	}
 	if fd, err = sys.Openat(sys.AtFDCWD, name, sys.OPath, 0); err != nil {
-		return -1, fmt.Errorf("open(\"%s\", O_PATH): %s", source, reason(err))
+		return -1, fmt.Errorf("open(\"%s\", O_PATH): %s", source, compat.Strerror(err))
 	}
 	return fd, nil
-}
-
-// reason is what went wrong, without what was done, in the C library's words.
-func reason(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err
-	}
-	text := err.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func main() {
 	syscall.Umask(0) // the kernel has applied the caller's
 	var o options
-	os.Exit(cmdline.Main(cmdline.Program{
+	os.Exit(compat.LowlevelMain(os.Args, &compat.LowlevelProgram{
 		MoreHelp: help,
-		Option:   o.parse,
-		New: func(*cmdline.Options, *ll.Config) (*ll.Operations, error) {
+		Options:  o.templates(),
+		New: func(*compat.CmdlineOpts, *ll.Config) (*ll.Operations, error) {
 			timeout, err := o.validity()
 			if err != nil {
 				return nil, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/purefuse/purefuse/compat/opt"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,11 +29,12 @@ func TestOptions(t *testing.T) {
 		{[]string{"timeout=1e30"}, options{timeout: 1e30, timeoutSet: true}, math.MaxInt64},
 	} {
 		var o options
+		args := opt.NewArgs("p")
 		for _, w := range c.words {
-			taken, err := o.parse(w)
-			require.NoError(t, err, w)
-			require.True(t, taken, w)
+			args.Add("-o" + w)
 		}
+		require.NoError(t, opt.Parse(args, o.templates(), nil))
+		require.Len(t, args.Argv, 1)
 		require.Equal(t, c.want, o)
 		d, err := o.validity()
 		require.NoError(t, err)
@@ -40,13 +42,11 @@ func TestOptions(t *testing.T) {
 	}
 	for _, w := range []string{"cache", "cache=", "cache=x", "timeout", "source", "ro", "writeback=1", "xattr="} {
 		var o options
-		taken, err := o.parse(w)
-		require.NoError(t, err, w)
-		require.False(t, taken, w)
+		require.False(t, opt.Match(o.templates(), w), w)
 	}
 	for _, w := range []string{"timeout=", "timeout=x", "timeout=_1"} {
 		var o options
-		_, err := o.parse(w)
+		err := opt.Parse(opt.NewArgs("p", "-o"+w), o.templates(), nil)
 		require.EqualError(t, err, "fuse: invalid parameter in option `"+w+"'")
 	}
 	_, err := (&options{timeout: -0.5, timeoutSet: true}).validity()

@@ -13,20 +13,16 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/purefuse/purefuse/examples/internal/cmdline"
+	"github.com/purefuse/purefuse/compat"
+	"github.com/purefuse/purefuse/compat/opt"
 	ll "github.com/purefuse/purefuse/lowlevel"
 )
 
 func main() {
-	o, err := cmdline.Parse(os.Args, nil)
-	if err == nil && o.Mountpoint != "" {
-		err = fmt.Errorf("fuse: invalid argument `%s'", o.Mountpoint)
-	}
+	var c ll.Config
+	err := compat.LowlevelConfig(opt.NewArgs(os.Args...), &c)
 	if err == nil {
-		err = o.Unknown()
-	}
-	if err == nil {
-		err = printCapabilities(o.Config())
+		err = printCapabilities(&c)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -40,7 +36,8 @@ func printCapabilities(c *ll.Config) error {
 		return err
 	}
 	defer os.Remove(dir)
-	cmdline.PrintVersion()
+	fmt.Printf("FUSE library version %s\n", compat.PackageVersion)
+	compat.LowlevelVersion(os.Stdout)
 
 	var s *ll.Session
 	s, err = ll.New(&ll.Operations{
