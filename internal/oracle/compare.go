@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/purefuse/purefuse/internal/oracle/rig"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -117,7 +118,7 @@ func (d *mismatch) Error() string {
 			break
 		}
 		ops[r.Unique] = r.Opcode
-		fmt.Fprintf(&b, "%4d %s\n", i, r.describe())
+		fmt.Fprintf(&b, "%4d %s\n", i, r.Describe())
 	}
 	if d.index == len(d.seq.Requests) {
 		fmt.Fprintf(&b, "%4d end of the session\n", d.index)
@@ -128,7 +129,7 @@ func (d *mismatch) Error() string {
 			fmt.Fprintf(&b, "\tline  %s\n", l)
 		}
 		for _, p := range s.Replies {
-			fmt.Fprintf(&b, "\treply %s\n", describeReply(ops, p))
+			fmt.Fprintf(&b, "\treply %s\n", rig.DescribeReply(ops, p))
 		}
 		if len(s.Lines)+len(s.Replies) == 0 {
 			fmt.Fprintf(&b, "\tnothing\n")

@@ -89,7 +89,7 @@ func defects(minor uint32, r *request) defect {
 	if len(r.Body) < fixed {
 		return short
 	}
-	rest := r.body(minor)[fixed:]
+	rest := bodyOf(r, minor)[fixed:]
 	for range s.names {
 		i := bytes.IndexByte(rest, 0)
 		if i < 0 {

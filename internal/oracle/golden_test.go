@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/purefuse/purefuse/internal/oracle/rig"
 	"github.com/purefuse/purefuse/lowlevel"
 	"github.com/purefuse/purefuse/wire"
 )
@@ -36,16 +37,18 @@ func playRaw(t *testing.T, ops *lowlevel.Operations, cfg *lowlevel.Config, reque
 		if requests[i].Unique == 0 {
 			requests[i].Unique = uint64(2*i + 2)
 		}
-		m = append(m, requests[i].bytes())
+		m = append(m, requests[i].Bytes())
 	}
 	if cfg == nil {
 		cfg = &lowlevel.Config{}
 	}
 	cfg.Logger, cfg.Workers = slog.New(slog.DiscardHandler), 1
-	p := newPlayer(m)
-	require.NoError(t, p.play(ops, cfg, nil))
+	p := rig.NewPlayer(each(m))
+	s, err := lowlevel.New(ops, cfg)
+	require.NoError(t, err)
+	require.NoError(t, p.Play(s, s.Use, func(bool) { p.Pad(len(m) + 1) }))
 	var out [][][]byte
-	for _, s := range p.steps {
+	for _, s := range p.Steps() {
 		out = append(out, s.Replies)
 	}
 	return out

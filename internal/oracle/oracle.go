@@ -6,11 +6,7 @@
 // says how, and is asserted.
 package oracle
 
-import (
-	"encoding/binary"
-
-	"github.com/purefuse/purefuse/wire"
-)
+import "github.com/purefuse/purefuse/internal/oracle/rig"
 
 // Flags of a [config]; oracle.h has the same.
 const (
@@ -84,48 +80,15 @@ const (
 
 func (c *config) has(op int) bool { return c.Ops>>op&1 != 0 }
 
-// request is one message to the server.
-type request struct {
-	Opcode        wire.Opcode
-	Unique        uint64
-	NodeID        uint64
-	UID, GID, PID uint32
-	ExtLen        uint16 // in units of 8 bytes, at the end of Body
-	LenOff        int32  // what the header's length is off by
-	Body          []byte
-}
-
-const headerSize = 40
-
-// bytes is the message as it travels.
-func (r *request) bytes() []byte {
-	b := make([]byte, headerSize, headerSize+len(r.Body))
-	e := binary.NativeEndian
-	e.PutUint32(b[0:], uint32(int32(headerSize+len(r.Body))+r.LenOff))
-	e.PutUint32(b[4:], uint32(r.Opcode))
-	e.PutUint64(b[8:], r.Unique)
-	e.PutUint64(b[16:], r.NodeID)
-	e.PutUint32(b[24:], r.UID)
-	e.PutUint32(b[28:], r.GID)
-	e.PutUint32(b[32:], r.PID)
-	e.PutUint16(b[36:], r.ExtLen)
-	return append(b, r.Body...)
-}
+// What both oracles share.
+type (
+	request = rig.Request
+	step    = rig.Step
+	result  = rig.Result
+)
 
 // sequence is one session from its first message to its end.
 type sequence struct {
 	Config   config
 	Requests []request
-}
-
-// step is what one request led to.
-type step struct {
-	Replies [][]byte // replies in the order of writing; the held requests' replies among them
-	Lines   []string // what reached the operations
-}
-
-// result is what a server did with a sequence. The last step is the end of the session.
-type result struct {
-	Steps []step
-	Log   []string // the oracle's log if it was asked for
 }

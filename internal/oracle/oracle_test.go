@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/purefuse/purefuse/internal/oracle/rig"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -29,27 +30,27 @@ var (
 // pair is a C oracle and what its twin needs.
 type pair struct {
 	bin  string
-	c    *process
+	c    *rig.Process
 	file *os.File
 }
 
 func newPair(bin string, file *os.File) (*pair, error) {
-	c, err := start(bin)
+	c, err := rig.Start(bin)
 	return &pair{bin, c, file}, err
 }
 
 // run plays a sequence on both sides.
 func (p *pair) run(s *sequence) (c, g *result, err error) {
-	c, err = p.c.run(s.Config, s.forC())
+	c, err = run(p.c, s.Config, s.forC())
 	if err != nil {
 		// It is gone; the next sequence gets a new one.
 		var again error
-		p.c, again = start(p.bin)
+		p.c, again = rig.Start(p.bin)
 		return nil, nil, errors.Join(err, again)
 	}
 	var m [][]byte
 	for i := range s.Requests {
-		m = append(m, s.Requests[i].bytes())
+		m = append(m, s.Requests[i].Bytes())
 	}
 	g, err = serveTwin(p.file, s.Config, m)
 	return c, g, err
@@ -135,7 +136,7 @@ func TestOracle(t *testing.T) {
 					}
 				}
 			}
-			if err := p.c.stop(); err != nil {
+			if err := p.c.Stop(); err != nil {
 				t.Error(err)
 			}
 			mu.Lock()
@@ -181,7 +182,7 @@ func (p *pair) show(t *testing.T, s *sequence) {
 	}
 	for i := range c.Steps {
 		if i < len(s.Requests) {
-			t.Logf("%d %s", i, s.Requests[i].describe())
+			t.Logf("%d %s", i, s.Requests[i].Describe())
 		}
 		t.Logf("\tlibfuse  %q %x", c.Steps[i].Lines, c.Steps[i].Replies)
 		t.Logf("\tpurefuse %q %x", g.Steps[i].Lines, g.Steps[i].Replies)
@@ -206,20 +207,12 @@ func openFiles(t *testing.T) int {
 
 // TestRulesAreListed holds the rules against the table that readers see.
 func TestRulesAreListed(t *testing.T) {
-	b, err := os.ReadFile("../../docs/differences.md")
+	listed, err := rig.Listed("oracle")
 	require.NoError(t, err)
-	var listed []string
-	for l := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(l, "| `oracle:"); ok {
-			name, _, _ := strings.Cut(rest, "`")
-			listed = append(listed, name)
-		}
-	}
 	names := map[string]bool{}
 	for _, r := range rules {
 		names[r.name] = true
 	}
-	slices.Sort(listed)
 	require.Equal(t, slices.Sorted(maps.Keys(names)), listed)
 }
 
@@ -248,7 +241,7 @@ func TestUnlistedDifference(t *testing.T) {
 	require.NoError(t, err)
 	p, err := newPair(bin, patternFile(t))
 	require.NoError(t, err)
-	defer func() { require.NoError(t, p.c.stop()) }()
+	defer func() { require.NoError(t, p.c.Stop()) }()
 	all := rules
 	defer func() { rules = all }()
 

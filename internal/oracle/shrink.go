@@ -2,7 +2,11 @@
 
 package oracle
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/purefuse/purefuse/internal/oracle/rig"
+)
 
 // shrink makes a failing sequence smaller for as long as fails says that it still fails: first without requests, then with
 // shorter and plainer bodies, then with a plainer session.
@@ -15,16 +19,9 @@ func shrink(s sequence, fails func(*sequence) bool) sequence {
 		return true
 	}
 	for again := true; again; {
-		again = false
-		for n := max(1, len(s.Requests)/2); n > 0; n /= 2 {
-			for i := 0; i+n <= len(s.Requests); {
-				if try(sequence{s.Config, slices.Delete(slices.Clone(s.Requests), i, i+n)}) {
-					again = true
-					continue
-				}
-				i++
-			}
-		}
+		before := len(s.Requests)
+		rig.Thin(s.Requests, func(rest []request) bool { return try(sequence{s.Config, rest}) })
+		again = len(s.Requests) < before
 		for i := range s.Requests {
 			for n := len(s.Requests[i].Body); n > 0; n /= 2 {
 				for len(s.Requests[i].Body) >= n && try(s.with(i, func(r *request) { r.Body = r.Body[:len(r.Body)-n] })) {

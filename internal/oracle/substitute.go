@@ -50,7 +50,7 @@ func (s *sequence) fates() []fate {
 				gotInit, minor = true, u32(r.Body, 4)
 			}
 		case gotInit:
-			out[i] = r.fate(minor)
+			out[i] = fateOf(r, minor)
 			if r.Opcode == wire.OpDestroy && !s.Config.denies(r) {
 				rest = destroyed
 			}
@@ -59,7 +59,7 @@ func (s *sequence) fates() []fate {
 	return out
 }
 
-func (r *request) fate(minor uint32) fate {
+func fateOf(r *request, minor uint32) fate {
 	d := defects(minor, r)
 	switch {
 	case d == short:
@@ -77,14 +77,14 @@ func (r *request) fate(minor uint32) fate {
 	case wire.OpSymlink, wire.OpMknod, wire.OpMkdir, wire.OpCreate:
 		return same // a name ends where it ends
 	}
-	if len(r.body(minor)) != len(r.Body) {
+	if len(bodyOf(r, minor)) != len(r.Body) {
 		return cut
 	}
 	return same
 }
 
-// body is the request's body without its extensions. Those that are longer than what follows the fixed part do not count.
-func (r *request) body(minor uint32) []byte {
+// bodyOf is a request's body without its extensions. Those that are longer than what follows the fixed part do not count.
+func bodyOf(r *request, minor uint32) []byte {
 	if lk := r.Opcode == wire.OpGetlk || r.Opcode == wire.OpSetlk || r.Opcode == wire.OpSetlkw; lk && minor < 9 && r.ExtLen == 0 {
 		return r.Body[:min(len(r.Body), 40)] // there are no flags yet, but libfuse looks for them
 	}
@@ -101,6 +101,7 @@ func (s *sequence) forC() []message {
 	minor := uint32(0)
 	for i, f := range fates {
 		r := s.Requests[i]
+		plain := func() { r.Body, r.ExtLen = bodyOf(&r, minor), 0 }
 		if r.Opcode == wire.OpInit && u32(r.Body, 0) == 7 {
 			minor = u32(r.Body, 4)
 		}
@@ -110,12 +111,12 @@ func (s *sequence) forC() []message {
 			out[i].nothing = true
 			continue
 		case cut:
-			r.Body, r.ExtLen = r.body(minor), 0
+			plain()
 		case refused:
 			out[i].malformed = true
-			r.Body, r.ExtLen = r.body(minor), 0
+			plain()
 		case clamped:
-			r.Body = slices.Clone(r.body(minor))
+			r.Body = slices.Clone(bodyOf(&r, minor))
 			binary.NativeEndian.PutUint32(r.Body, uint32((len(r.Body)-8)/16))
 			r.ExtLen = 0
 		case unknown:
@@ -125,10 +126,11 @@ func (s *sequence) forC() []message {
 			}
 		case narrowed:
 			if !denied {
-				r.Opcode, r.Body, r.ExtLen = wire.OpCopyFileRange, r.body(minor), 0
+				plain()
+				r.Opcode = wire.OpCopyFileRange
 			}
 		}
-		out[i].data = r.bytes()
+		out[i].data = r.Bytes()
 	}
 	return out
 }

@@ -8,11 +8,7 @@
 #ifndef ORACLE_H
 #define ORACLE_H
 
-#define FUSE_USE_VERSION 314
-
-#include <fuse3/fuse_lowlevel.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "channel.h"
 
 /* Bits of struct config.flags. */
 enum {
@@ -35,21 +31,13 @@ struct config {
 	uint32_t flags;
 };
 
-/* Frames to the oracle: 'S' config, 'R' request, 'M' request that is malformed
- * and must leave nothing behind, 'N' nothing, 'E' end. From it: 'R' reply,
- * 'L' line, 'I' request done, 'X' session over, 'D' libfuse's log. Each is
- * one byte of type, the body's length as a little-endian u32, the body. */
-void emit(char type, const void *body, size_t len);
-void line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
+/* Frames to the oracle beside those of channel.h: 'S' config, 'M' request that is
+ * malformed and must leave nothing behind, 'N' nothing. From it: 'D' libfuse's log. */
 extern struct config cfg;
 extern const struct fuse_lowlevel_ops script_ops;
 
 void script_start(struct fuse_session *se);
 void script_release_held(int reverse);
-
-/* Where the current request ends in memory; bytes behind it are zero. */
-extern const char *request_end;
 
 /* The current request is one that libfuse should have refused. */
 extern int malformed;

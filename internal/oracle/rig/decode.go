@@ -1,6 +1,6 @@
 //go:build linux
 
-package oracle
+package rig
 
 import (
 	"encoding/binary"
@@ -79,14 +79,14 @@ func indent(s string) string {
 	return "\t\t" + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n\t\t")
 }
 
-// describe is a request as text.
-func (r *request) describe() string {
+// Describe is a request as text.
+func (r *Request) Describe() string {
 	return fmt.Sprintf("%v unique %d node %#x ctx %d/%d/%d ext %d body %d bytes: %s", r.Opcode, r.Unique, r.NodeID, r.UID, r.GID, r.PID,
 		r.ExtLen, len(r.Body), fields(requestStructs, r.Opcode, r.Body))
 }
 
-// describeReply is a reply as text; ops tells which opcode a unique belongs to.
-func describeReply(ops map[uint64]wire.Opcode, b []byte) string {
+// DescribeReply is a reply as text; ops tells which opcode a unique belongs to.
+func DescribeReply(ops map[uint64]wire.Opcode, b []byte) string {
 	if len(b) < 16 {
 		return fmt.Sprintf("%d bytes: %x", len(b), b)
 	}
