@@ -22,7 +22,7 @@ type iconv struct {
 }
 
 func newIconv(options *[]string, next *Filesystem) (*Operations, error) {
-	from, to := "UTF-8", localeCharset()
+	from, to := "UTF-8", LocaleCharset()
 	takeOptions(options, func(w string) bool {
 		if v, ok := strings.CutPrefix(w, "from_code="); ok {
 			from = v
@@ -114,8 +114,8 @@ func charsetOf(name string) (charset, bool) {
 	return charset{}, false
 }
 
-// localeCharset is the encoding that the environment asks for.
-func localeCharset() string {
+// LocaleCharset is the encoding that the environment asks for, to_code of the module iconv where it is not given.
+func LocaleCharset() string {
 	for _, key := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := os.Getenv(key); v != "" {
 			_, code, _ := strings.Cut(v, ".")
