@@ -109,7 +109,11 @@ func (d *dispatcher) Begin(session.Transport) {
 }
 
 // End cancels the contexts of what is still in flight.
-func (d *dispatcher) End() { (*Session)(d).cancel(session.ErrStopped) }
+func (d *dispatcher) End() {
+	s := (*Session)(d)
+	s.cancel(session.ErrStopped)
+	s.notifier.Unanswered()
+}
 
 // Handle takes one request.
 func (d *dispatcher) Handle(q session.Queue, f *session.Frame) {
@@ -197,12 +201,17 @@ func (s *Session) check(p *Request, h *row) Errno {
 // cut splits what follows the header into the fixed argument and the rest. A request that is too short keeps a short argument.
 func (p *Request) cut(size int) {
 	f := p.f
-	if !f.Joined {
+	whole := f.Op
+	switch {
+	case f.Joined:
+	case p.code == wire.OpNotifyReply: // its first argument, which Op has, is empty; the struct is the second one
+		whole = f.Payload
+	default:
 		p.arg, p.data = f.Op[:min(size, len(f.Op))], f.Payload
 		return
 	}
-	n := min(size, len(f.Op))
-	p.arg, p.data = f.Op[:n:n], f.Op[n:]
+	n := min(size, len(whole))
+	p.arg, p.data = whole[:n:n], whole[n:]
 }
 
 // cutExtensions takes the extensions off the end of the request.
@@ -219,6 +228,9 @@ func (s *Session) cutExtensions(p *Request) {
 // run calls the handler and sees to it that a panic there does not leave the caller waiting.
 func (s *Session) run(h *row, p *Request, r Req) {
 	defer s.recovered(p, r)
+	if s.debug {
+		defer p.handledBy(sys.GoroutineID())()
+	}
 	h.handle(s, p, r)
 	if s.cfg.Strict && r.Pending() && !p.async && p.code != wire.OpInterrupt {
 		s.log.Error("fuse: operation returned without a reply", "op", p.code)

@@ -278,14 +278,3 @@ func doLseek(s *Session, p *Request, r Req) {
 	a := arg[wire.LseekIn](p)
 	s.ops.Lseek(SeekReq{r}, p.ino(), int64(a.Offset), int(a.Whence), p.file(a.FH))
 }
-
-// doNotifyReply takes the answer to a retrieve. Nothing of ours has asked for one that is not matched.
-func doNotifyReply(s *Session, p *Request, r Req) {
-	a := arg[wire.NotifyRetrieveIn](p)
-	cookie, ok := s.retrieves.LoadAndDelete(p.h.Unique)
-	if !ok || s.ops.RetrieveReply == nil || int64(len(p.data)) < int64(a.Size) {
-		NoneReq{r}.ReplyNone()
-		return
-	}
-	s.ops.RetrieveReply(NoneReq{r}, cookie, p.ino(), int64(a.Offset), p.bufs.mem(p.data[:a.Size:a.Size]))
-}

@@ -14,7 +14,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -76,21 +75,6 @@ func (r Req) Groups(dst []uint32) ([]uint32, error) {
 		return dst, nil
 	}
 	return dst, syscall.EIO
-}
-
-// Retrieve asks the kernel for n bytes at off of the page cache of ino; the answer comes to Operations.RetrieveReply with
-// cookie. The error is the kernel's: ENOENT if it does not know the inode. Since minor 15.
-func (s *Session) Retrieve(ino NodeID, off int64, n int, cookie any) error {
-	if s.minor() < 15 {
-		return syscall.ENOSYS
-	}
-	unique := s.retrieveID.Add(1)
-	s.retrieves.Store(unique, cookie)
-	err := s.notify(wire.NotifyRetrieve, sys.Bytes(&wire.NotifyRetrieveOut{NotifyUnique: unique, NodeID: uint64(ino), Offset: uint64(off), Size: uint32(n)}))
-	if err != nil {
-		s.retrieves.Delete(unique)
-	}
-	return err
 }
 
 // errnoText is the C library's text of an errno: Go's, with a capital.

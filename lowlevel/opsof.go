@@ -37,7 +37,7 @@ func OpsOf(v any) (*Operations, error) {
 			case m.Name != f.Name:
 				errs = append(errs, fmt.Errorf("fuse: method %s of %v must be named %s to be an operation", m.Name, ptr, f.Name))
 			case have != f.Type:
-				errs = append(errs, fmt.Errorf("fuse: method %s of %v is %v, and must be %v", m.Name, ptr, have, f.Type))
+				errs = append(errs, fmt.Errorf("fuse: method %s of %v is %s, and must be %s", m.Name, ptr, signature(have), signature(f.Type)))
 			case !direct:
 				errs = append(errs, fmt.Errorf("fuse: %v has no method %s, but %v has: pass a pointer", typ, m.Name, ptr))
 			}
@@ -277,4 +277,9 @@ func (o *Operations) Wrap(w func(r Req, next func())) *Operations {
 		}))
 	}
 	return &c
+}
+
+// signature is a function's type with the names that this package has for what it takes from others.
+func signature(t reflect.Type) string {
+	return strings.ReplaceAll(t.String(), "notify.NodeID", "lowlevel.NodeID")
 }

@@ -48,6 +48,7 @@ type Request struct {
 	reply session.Reply
 	iov   [8][]byte
 
+	handler     atomic.Int64 // goroutine that is in the operation, with Config.Debug
 	interrupted atomic.Bool
 	extra       atomic.Bool // something below is set
 	mu          sync.Mutex

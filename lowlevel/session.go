@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/purefuse/purefuse/internal/sys"
+	"github.com/purefuse/purefuse/notify"
 	"github.com/purefuse/purefuse/session"
 	"github.com/purefuse/purefuse/wire"
 )
@@ -68,13 +69,12 @@ type Session struct {
 	base   context.Context // parent of all requests' contexts
 	cancel context.CancelCauseFunc
 
-	conn       atomic.Pointer[Conn]
-	phase      atomic.Int32
-	inited     atomic.Bool // Init was answered, Destroy is due
-	destroyed  sync.Once
-	intr       interrupts
-	retrieves  sync.Map // cookies by notify unique
-	retrieveID atomic.Uint64
+	conn      atomic.Pointer[Conn]
+	phase     atomic.Int32
+	inited    atomic.Bool // Init was answered, Destroy is due
+	destroyed sync.Once
+	intr      interrupts
+	notifier  *notify.Notifier
 
 	regMu sync.Mutex
 	reg   []*Request // copied on write
@@ -111,6 +111,7 @@ func New(ops *Operations, cfg *Config) (*Session, error) {
 		return nil, err
 	}
 	s.Session = inner
+	s.newNotifier()
 	return s, nil
 }
 
@@ -121,6 +122,7 @@ func (s *Session) minor() uint32 { return s.conn.Load().Minor }
 
 // Close ends the session, see session.Session.Close, and calls Operations.Destroy if that is due.
 func (s *Session) Close() error {
+	s.endNotifications()
 	err := s.Session.Close()
 	s.cancel(session.ErrStopped)
 	s.destroy()
@@ -188,12 +190,17 @@ func (s *Session) adopt(f *session.Frame) *Request {
 // OpenBacking registers an open regular file with the kernel for passthrough and returns its id. The descriptor may be
 // closed afterwards. It needs CapPassthrough and CAP_SYS_ADMIN (EPERM), and a file system that is not stacked too deep (ELOOP).
 func (s *Session) OpenBacking(fd int) (BackingID, error) {
-	arg := wire.BackingMap{FD: int32(fd)}
+	id, err := s.addBacking(fd, wire.BackingTypePassthrough)
+	return BackingID(id), err
+}
+
+func (s *Session) addBacking(fd int, flags uint32) (int, error) {
+	arg := wire.BackingMap{FD: int32(fd), Flags: flags}
 	id, err := sys.IoctlPtr(s.Device(), wire.DevIocBackingOpen, &arg)
 	if err != nil {
 		return 0, os.NewSyscallError("ioctl FUSE_DEV_IOC_BACKING_OPEN", err)
 	}
-	return BackingID(id), nil
+	return int(id), nil
 }
 
 // CloseBacking gives up a backing id; files that are open with it keep it.
@@ -201,33 +208,6 @@ func (s *Session) CloseBacking(id BackingID) error {
 	arg := uint32(id)
 	_, err := sys.IoctlPtr(s.Device(), wire.DevIocBackingClose, &arg)
 	return os.NewSyscallError("ioctl FUSE_DEV_IOC_BACKING_CLOSE", err)
-}
-
-// PollHandle stands for a caller that waits in poll(2).
-type PollHandle struct {
-	s  *Session
-	kh uint64
-}
-
-// Notify wakes the caller, whose kernel then polls again. The handle may be used any number of times, also when the caller
-// has stopped waiting.
-func (ph *PollHandle) Notify() error {
-	if ph == nil {
-		return nil
-	}
-	return ph.s.notify(wire.NotifyPoll, sys.Bytes(&wire.NotifyPollWakeupOut{KH: ph.kh}))
-}
-
-// notify sends one notification.
-func (s *Session) notify(code wire.NotifyCode, body []byte) error {
-	if s.phase.Load() != phaseReady {
-		return syscall.ENOTCONN
-	}
-	h := wire.OutHeader{Len: uint32(headSize + len(body)), Error: int32(code)}
-	if s.debug {
-		s.trace("NOTIFY: code=%d length=%d", code, h.Len)
-	}
-	return s.Session.Send(sys.Bytes(&h), body)
 }
 
 // replyFailed logs a reply that the kernel refused.

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/purefuse/purefuse/internal/sys"
+	"github.com/purefuse/purefuse/notify"
 	"github.com/purefuse/purefuse/wire"
 )
 
 // NodeID is the number under which the kernel knows an inode: the server's choice, unique while the kernel holds references.
-type NodeID uint64
+type NodeID = notify.NodeID
 
 // RootID is the node id of the root directory. It is never looked up and never forgotten.
 const RootID NodeID = wire.RootID
