@@ -75,9 +75,19 @@ type program struct {
 
 // start runs a child program under the name that its argv[0] says, with env added to its environment.
 func start(t *testing.T, name string, env []string, argv ...string) *program {
+	p := newProgram(name, env, argv...)
+	p.begin(t)
+	return p
+}
+
+func newProgram(name string, env []string, argv ...string) *program {
 	p := &program{Cmd: exec.Command("/proc/self/exe"), done: make(chan struct{})}
 	p.Args = argv
 	p.Env = append(append(os.Environ(), envProgram+"="+name), env...)
+	return p
+}
+
+func (p *program) begin(t *testing.T) {
 	// Files, not pipes: a background process that keeps them open is not waited for.
 	stdout, err := os.CreateTemp(t.TempDir(), "out")
 	require.NoError(t, err)
@@ -98,7 +108,6 @@ func start(t *testing.T, name string, env []string, argv ...string) *program {
 		p.Process.Kill()
 		<-p.done
 	})
-	return p
 }
 
 // code is the exit code, when the program has ended.

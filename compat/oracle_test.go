@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/purefuse/purefuse/compat/opt"
@@ -73,17 +74,23 @@ func oracleCmdline(args *opt.Args) string {
 	return strings.Join(append(out, args.Argv...), "\x01")
 }
 
-// Random command lines come out of libfuse's parsers and ours the same: values, calls, messages, what is left.
-func TestAgainstLibfuse(t *testing.T) {
+// compileC builds testdata/NAME.c with the installed libfuse.
+func compileC(t *testing.T, name string) string {
 	const need = "needs gcc, pkg-config and libfuse3-dev"
 	flags, err := exec.Command("pkg-config", "--cflags", "--libs", "fuse3").Output()
 	if err != nil {
 		t.Skip(need)
 	}
-	oracle := filepath.Join(t.TempDir(), "cmdline")
-	out, err := exec.Command("gcc", append([]string{"-O1", "-Wall", "-o", oracle, "testdata/cmdline.c"}, strings.Fields(string(flags))...)...).CombinedOutput()
+	program := filepath.Join(t.TempDir(), name)
+	args := append([]string{"-O1", "-Wall", "-o", program, "testdata/" + name + ".c"}, strings.Fields(string(flags))...)
+	out, err := exec.Command("gcc", args...).CombinedOutput()
 	require.NoError(t, err, "%s: %s", need, out)
+	return program
+}
 
+// Random command lines come out of libfuse's parsers and ours the same: values, calls, messages, what is left.
+func TestAgainstLibfuse(t *testing.T) {
+	oracle := compileC(t, "cmdline")
 	tmp, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(tmp+"/d/e", 0o755))
@@ -126,11 +133,68 @@ func TestAgainstLibfuse(t *testing.T) {
 	}
 	cmd := exec.Command(oracle)
 	cmd.Stdin, cmd.Stderr = strings.NewReader(in.String()), os.Stderr
-	out, err = cmd.Output()
+	out, err := cmd.Output()
 	require.NoError(t, err)
 	got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	require.Len(t, got, len(want))
 	for i, g := range got {
 		require.Equal(t, strings.TrimPrefix(g, "\x01"), want[i], "%q", lines[i])
+	}
+}
+
+// A C program and its Go twin end the same way, with the same words.
+func TestMainAgainstLibfuse(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	twin := compileC(t, "main")
+	dir := mountpoint(t)
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	both := func(argv []string, during func(p *program)) (code [2]int, msg [2]string) {
+		for i, c := range []bool{true, false} {
+			p := newProgram(highProgram, nil, argv...)
+			if c {
+				p.Path, p.Env = twin, os.Environ()
+			}
+			p.begin(t)
+			if during != nil {
+				waitMounted(t, p, dir)
+				during(p)
+			}
+			code[i], msg[i] = p.code(t), p.err.String()
+			require.Empty(t, fsType(t, dir))
+		}
+		return code, msg
+	}
+	for _, argv := range [][]string{
+		{"high"}, {"high", "-f", "-s"}, {"high", "-ofoo"}, {"high", "/nonexistent"}, {"high", dir, "extra"}, {"high", dir, "-o"},
+		{"high", "-f", dir, "-ofoo,bar"}, {"high", "-f", dir, "-o", "use_ino,ro", "-x", "--long"}, {"high", "-f", dir, "-orelatime"},
+		{"high", "-f", dir, "-ononempty"}, {"high", "-f", dir, "-omax_threads="}, {"high", "-f", dir, "-ouid=x"},
+		{"high", "-f", dir, "-oentry_timeout="}, {"high", "-f", dir, `-oa\\b,c\,d`}, {"high", "-f", file + "/"},
+		{"high", "-f", dir, "-omodules=subdir"}, {"high", "-f", "--", "-o"}, {"", dir, "-f", "-ofoo"}, {"-high", "-f", dir, "-ofoo"},
+	} {
+		code, msg := both(argv, nil)
+		require.NotZero(t, code[0], argv)
+		require.Equal(t, code[0], code[1], "%q: %q", argv, msg)
+		require.Equal(t, msg[0], msg[1], argv)
+	}
+	for _, argv := range [][]string{{"high", "-h"}, {"high", "-V"}, {"high", "-h", "-V", "-ofoo"}} {
+		code, _ := both(argv, nil) // the versions differ
+		require.Equal(t, [2]int{}, code, argv)
+	}
+	// Debian's 3.14 grumbles about their own default of max_idle_threads.
+	code, msg := both(words("high", "-f", dir), func(*program) { unmount(t, dir) })
+	require.Equal(t, [2]int{}, code)
+	require.Empty(t, msg[1])
+	code, msg = both(words("high", "-f", dir, "-oblkdev"), nil)
+	require.Equal(t, [2]int{4, 4}, code, msg)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		code, msg := both(words("high", "-f", dir), func(p *program) {
+			os.Stat(dir) // answered when the handlers are there
+			require.NoError(t, p.Process.Signal(sig))
+		})
+		require.Equal(t, [2]int{8, 8}, code)
+		require.Empty(t, msg[1])
 	}
 }
