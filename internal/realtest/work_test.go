@@ -96,14 +96,20 @@ func TestGoBuild(t *testing.T) {
 	backings(t, func(t *testing.T, source string) {
 		s := mount(t, source)
 		work := s.path("module")
-		for _, part := range []string{"wire", "session", "lowlevel", "internal/sys", "examples"} {
-			require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(work, part)), 0o755))
-			require.NoError(t, os.CopyFS(filepath.Join(work, part), os.DirFS(filepath.Join(module, part))))
-		}
-		for _, f := range []string{"go.mod", "go.sum"} {
-			text, err := os.ReadFile(filepath.Join(module, f))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(work, f), text, 0o644))
+		parts, err := os.ReadDir(module)
+		require.NoError(t, err)
+		for _, part := range parts {
+			from, to := filepath.Join(module, part.Name()), filepath.Join(work, part.Name())
+			switch {
+			case part.Name() == "bench" || part.Name()[0] == '.': // a module of its own, and what is no source
+			case part.IsDir():
+				require.NoError(t, os.MkdirAll(work, 0o755))
+				require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+			case strings.HasPrefix(part.Name(), "go."):
+				text, err := os.ReadFile(from)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(to, text, 0o644))
+			}
 		}
 		gocmd := func(args ...string) {
 			cmd := program(t, work, "golang", "go", args...)
