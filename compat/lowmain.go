@@ -20,6 +20,10 @@ type LowlevelProgram struct {
 	// New makes the file system when the command line is read and c is filled in from it. It runs before the program goes
 	// into the background, and so once in each of both processes. An error is logged, and the exit code is 1.
 	New func(o *CmdlineOpts, c *lowlevel.Config) (*lowlevel.Operations, error)
+
+	// Session is called with the session before it is mounted, in the process that serves: for what runs beside the
+	// operations, from Session.Ready to Session.Done. It may be nil.
+	Session func(s *lowlevel.Session)
 }
 
 // LowlevelMain is the main function of libfuse's low-level examples. It mounts, goes into the background unless -f or -d
@@ -60,6 +64,9 @@ func LowlevelMain(argv []string, p *LowlevelProgram) int {
 	}
 	s, err := lowlevel.New(ops, c)
 	if err == nil {
+		if p.Session != nil {
+			p.Session(s)
+		}
 		err = run(s, s, o.Mountpoint, d, logger(c))
 	}
 	if err != nil {
