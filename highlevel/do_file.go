@@ -160,6 +160,7 @@ func (f *FS) doFlush(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 
 func (f *FS) doRelease(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
+	var unused *node
 	err := f.on(c, id, func(path string, _ *want) error {
 		var err error
 		if fi.Flush {
@@ -168,28 +169,28 @@ func (f *FS) doRelease(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 			}
 		}
 		f.top.Release(&c.Context, path, fi)
-		f.closed(c, id)
+		unused = f.closed(id)
 		return err
 	})
+	if unused != nil {
+		f.unlinkHidden(c, unused)
+	}
 	c.end()
 	r.ReplyErr(err)
 }
 
-// closed counts a release, and unlinks a hidden file with its last one.
-func (f *FS) closed(c *call, id NodeID) {
+// closed counts a release, and returns the node if it was the last one of a hidden file.
+func (f *FS) closed(id NodeID) *node {
 	f.mu.Lock()
-	path, ok := "", false
-	if n := f.byID(id); n != nil && n.opens > 0 {
-		n.opens--
-		if n.opens == 0 && n.is(nodeHidden) {
-			n.flags &^= nodeHidden
-			path, ok = f.pathNow(n, nil)
-		}
+	defer f.mu.Unlock()
+	n := f.byID(id)
+	if n == nil || n.opens == 0 {
+		return nil
 	}
-	f.mu.Unlock()
-	if ok {
-		f.top.Unlink(&c.Context, path)
+	if n.opens--; n.opens > 0 || !n.is(nodeHidden) {
+		return nil
 	}
+	return n
 }
 
 func (f *FS) doFsync(r lowlevel.ErrReq, id NodeID, datasync bool, fi *FileInfo) {

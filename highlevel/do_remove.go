@@ -145,7 +145,8 @@ func (f *FS) hiddenName(c *call, parent, n *node) (name, path string, ok bool) {
 	return "", "", false
 }
 
-// unlinkUnused unlinks a hidden file that is not open any more: its last release may have come while it was being hidden.
+// unlinkUnused unlinks a hidden file that is not open any more, and is locked for writing: its last release may have come
+// while it was being hidden.
 func (f *FS) unlinkUnused(c *call, n *node) error {
 	f.mu.Lock()
 	path, ok := "", false
@@ -162,4 +163,25 @@ func (f *FS) unlinkUnused(c *call, n *node) error {
 	}
 	f.remove(n)
 	return nil
+}
+
+// unlinkHidden unlinks a hidden file after its last release. It is locked for that: somebody whose open was under way when
+// the file was removed may still come, and keeps it.
+func (f *FS) unlinkHidden(c *call, n *node) {
+	for again := true; again; {
+		f.mu.Lock()
+		if n.name == "" || !n.is(nodeHidden) || n.opens > 0 {
+			f.mu.Unlock()
+			return
+		}
+		id, name := n.parent.nodeID(), []byte(n.name)
+		f.mu.Unlock()
+		err := f.at(c, id, name, true, func(_ string, p *want) error {
+			if again = p.w != n; again { // it was renamed
+				return nil
+			}
+			return f.unlinkUnused(c, n)
+		})
+		again = again && err == 0
+	}
 }

@@ -5,7 +5,9 @@ package highlevel
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,4 +43,20 @@ func startAs(t testing.TB, o fusetest.Options, ops *Operations, cfg *Config) (*F
 	})
 	require.NoError(t, k.Init())
 	return f, k
+}
+
+// nodes waits until the table has n nodes, the root included: FORGET has no reply that says when it is done.
+func (f *FS) nodes(t testing.TB, n int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		f.mu.Lock()
+		got := f.ids.used
+		f.mu.Unlock()
+		if int(got) == n {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d nodes, not %d", got, n)
+		}
+	}
 }
