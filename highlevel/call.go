@@ -12,8 +12,19 @@ import (
 // call is what one request needs in one piece of memory.
 type call struct {
 	Context
+	path want
 	stat Stat
-	buf  [120]byte // of the path, unless that is longer
+	used bool
+	buf  [103]byte // of the first path, unless that is longer
+}
+
+// room is memory for a path: strings are not written over, so it is there once.
+func (c *call) room() []byte {
+	if c.used {
+		return nil
+	}
+	c.used = true
+	return c.buf[:]
 }
 
 func (f *FS) call(r lowlevel.Req) *call {
@@ -21,15 +32,13 @@ func (f *FS) call(r lowlevel.Req) *call {
 	return &call{Context: Context{UID: who.UID, GID: who.GID, PID: who.PID, Umask: who.Umask, FS: f, Private: f.top.private, req: r}}
 }
 
-// failed ends the call if there is an error and then sends it.
-func (c *call) failed(r interface {
-	ReplyErr(lowlevel.Errno) error
-}, e syscall.Errno) bool {
+// failed ends the call, and sends the error if there is one.
+func (c *call) failed(e syscall.Errno) bool {
 	c.end()
 	if e == 0 {
 		return false
 	}
-	r.ReplyErr(e)
+	c.req.ReplyErr(e)
 	return true
 }
 
@@ -38,29 +47,31 @@ func (f *FS) at(c *call, id NodeID, name []byte, write bool, op func(path string
 	if name != nil && !validName(name) {
 		return syscall.EINVAL
 	}
-	p := want{id: id, name: name, write: write}
-	if e := f.lock(&p, nil); e != 0 {
+	p := &c.path
+	*p = want{id: id, name: name, write: write}
+	if e := f.lock(p, nil); e != 0 {
 		return e
 	}
-	defer f.unlocked(&p, nil)
-	return f.errno(c, op(f.path(&p, c.buf[:]), &p))
+	defer f.unlocked(p, nil)
+	return f.errno(c, op(f.path(p, c.room()), p))
 }
 
 // on runs op with the locked path of an open file, which may be "".
 func (f *FS) on(c *call, id NodeID, op func(path string, p *want) error) syscall.Errno {
-	p := want{id: id}
+	p := &c.path
+	*p = want{id: id}
 	path := ""
 	if !f.cfg.NullPathOK {
-		switch e := f.lock(&p, nil); e {
+		switch e := f.lock(p, nil); e {
 		case 0:
-			path = f.path(&p, c.buf[:])
+			path = f.path(p, c.room())
 		case syscall.ESTALE:
 		default:
 			return e
 		}
 	}
-	defer f.unlocked(&p, nil)
-	return f.errno(c, op(path, &p))
+	defer f.unlocked(p, nil)
+	return f.errno(c, op(path, p))
 }
 
 // maybeOn is on with a FileInfo and at without.
@@ -80,7 +91,7 @@ func (f *FS) at2(c *call, a, b want, op func(from, to string, a, b *want) error)
 		return e
 	}
 	defer f.unlocked(&a, &b)
-	return f.errno(c, op(f.path(&a, c.buf[:]), f.path(&b, nil), &a, &b))
+	return f.errno(c, op(f.path(&a, c.room()), f.path(&b, nil), &a, &b))
 }
 
 // on2 is on for two open files. If one of them has no name, the other one's path is locked alone.
@@ -93,14 +104,14 @@ func (f *FS) on2(c *call, a, b NodeID, op func(from, to string) error) syscall.E
 	switch e := f.lock(&p, &q); e {
 	case 0:
 		defer f.unlocked(&p, &q)
-		from, to = f.path(&p, c.buf[:]), f.path(&q, nil)
+		from, to = f.path(&p, c.room()), f.path(&q, nil)
 	case syscall.ESTALE:
 		if f.lock(&p, nil) == 0 {
 			defer f.unlocked(&p, nil)
-			from = f.path(&p, c.buf[:])
+			from = f.path(&p, c.room())
 		} else if f.lock(&q, nil) == 0 {
 			defer f.unlocked(&q, nil)
-			to = f.path(&q, c.buf[:])
+			to = f.path(&q, c.room())
 		}
 	default:
 		return e

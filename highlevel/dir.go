@@ -36,7 +36,7 @@ func (f *FS) doOpendir(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
 	in := FileInfo{Flags: fi.Flags}
 	err := f.at(c, id, nil, false, func(path string, _ *want) error { return f.top.Opendir(&c.Context, path, &in) })
-	if c.failed(r, err) {
+	if c.failed(err) {
 		return
 	}
 	out := FileInfo{CacheReaddir: in.CacheReaddir, KeepCache: in.KeepCache}

@@ -29,7 +29,7 @@ func (f *FS) doOpen(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 		f.mu.Unlock()
 		return nil
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyOpen(fi)
 	}
 }
@@ -93,7 +93,7 @@ func (f *FS) doCreate(r lowlevel.CreateReq, parent NodeID, name lowlevel.Name, m
 		f.mu.Unlock()
 		return nil
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyCreate(&e, fi)
 	}
 }
@@ -112,7 +112,7 @@ func (f *FS) doRead(r lowlevel.DataReq, id NodeID, size int, off int64, fi *File
 		room = room[:min(max(n, 0), size)]
 		return err
 	})
-	if c.failed(r, err) {
+	if c.failed(err) {
 		return
 	}
 	if buf == nil {
@@ -129,7 +129,7 @@ func (f *FS) doWrite(r lowlevel.WriteReq, id NodeID, buf *BufVec, off int64, fi 
 		n, err = f.top.WriteBuf(&c.Context, path, buf, off, fi)
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyWrite(max(n, 0))
 	}
 }
@@ -214,7 +214,7 @@ func (f *FS) doCopyFileRange(r lowlevel.WriteReq, id NodeID, off int64, fi *File
 		copied, err = f.top.CopyFileRange(&c.Context, from, fi, off, to, outFi, outOff, int(min(n, math.MaxInt)), int(flags))
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyWrite(copied)
 	}
 }
@@ -225,7 +225,7 @@ func (f *FS) doLseek(r lowlevel.SeekReq, id NodeID, off int64, whence int, fi *F
 		off, err = f.top.Lseek(&c.Context, path, off, whence, fi)
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyLseek(off)
 	}
 }
@@ -236,7 +236,7 @@ func (f *FS) doBmap(r lowlevel.BmapReq, id NodeID, blocksize int, idx uint64) {
 		idx, err = f.top.Bmap(&c.Context, path, blocksize, idx)
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyBmap(idx)
 	}
 }
@@ -265,7 +265,7 @@ func (f *FS) doIoctl(r lowlevel.IoctlReq, id NodeID, cmd uint32, arg uint64, fi 
 		result, err = f.top.Ioctl(&c.Context, path, cmd, arg, fi, flags, data)
 		return err
 	})
-	if c.failed(r, err) {
+	if c.failed(err) {
 		return
 	}
 	if outSize == 0 {
@@ -284,7 +284,7 @@ func (f *FS) doPoll(r lowlevel.PollReq, id NodeID, fi *FileInfo, ph *PollHandle)
 		revents, err = f.top.Poll(&c.Context, path, fi, ph)
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyPoll(revents)
 	}
 }
@@ -332,7 +332,7 @@ func (f *FS) xattr(r lowlevel.XattrReq, id NodeID, size int, get func(c *Context
 		return err
 	})
 	switch {
-	case c.failed(r, err):
+	case c.failed(err):
 	case size == 0:
 		r.ReplyXattr(n)
 	case n > len(dst):

@@ -58,7 +58,7 @@ func (f *FS) doLookup(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name) {
 			e, err = lowlevel.Entry{EntryTimeout: f.cfg.NegativeTimeout}, 0
 		}
 	}
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyEntry(&e)
 	}
 }
@@ -126,7 +126,7 @@ func (f *FS) attributes(c *call, id NodeID, path string, fi *FileInfo) error {
 
 // seen is what the node table has to do with attributes that go to the kernel.
 func (f *FS) seen(id NodeID, st *Stat, hide bool) {
-	if f.cfg.AutoCache || hide {
+	if f.cfg.AutoCache || hide && f.hidden.Load() > 0 {
 		f.mu.Lock()
 		if n := f.byID(id); n != nil {
 			if hide && n.is(nodeHidden) && st.Nlink > 0 {
@@ -144,7 +144,7 @@ func (f *FS) seen(id NodeID, st *Stat, hide bool) {
 func (f *FS) doGetattr(r lowlevel.AttrReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
 	err := f.maybeOn(c, id, fi, func(path string, _ *want) error { return f.attributes(c, id, path, fi) })
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		f.seen(id, &c.stat, true)
 		r.ReplyAttr(&c.stat, f.cfg.AttrTimeout)
 	}
@@ -159,7 +159,7 @@ func (f *FS) doStatx(r lowlevel.StatxReq, id NodeID, flags, mask uint32, fi *Fil
 		}
 		return f.top.Statx(&c.Context, path, flags, mask, &stx, fi)
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		f.seen(id, &stx.Stat, true)
 		r.ReplyStatx(&stx, f.cfg.AttrTimeout)
 	}
@@ -175,7 +175,7 @@ func (f *FS) doSetattr(r lowlevel.AttrReq, id NodeID, a *lowlevel.SetAttr, fi *F
 		}
 		return f.attributes(c, id, path, fi)
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		f.seen(id, &c.stat, false)
 		r.ReplyAttr(&c.stat, f.cfg.AttrTimeout)
 	}
@@ -242,7 +242,7 @@ func (f *FS) doReadlink(r lowlevel.LinkReq, id NodeID) {
 		target, err = f.top.Readlink(&c.Context, path)
 		return err
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyReadlink(target[:min(len(target), maxTarget)])
 	}
 }
@@ -257,7 +257,7 @@ func (f *FS) create(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name, op f
 		}
 		return f.find(c, p, path, nil, &e)
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyEntry(&e)
 	}
 }
@@ -282,7 +282,7 @@ func (f *FS) doMknod(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name, mod
 		}
 		return f.find(c, p, path, nil, &e)
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyEntry(&e)
 	}
 }
@@ -305,7 +305,7 @@ func (f *FS) doLink(r lowlevel.EntryReq, id, newparent NodeID, newname lowlevel.
 		}
 		return f.find(c, p, to, nil, &e)
 	})
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyEntry(&e)
 	}
 }
@@ -314,7 +314,7 @@ func (f *FS) doStatfs(r lowlevel.StatfsReq, id NodeID) {
 	c := f.call(r.Req)
 	st := Statfs{}
 	err := f.ofFS(c, id, func(path string, _ *want) error { return f.top.Statfs(&c.Context, path, &st) })
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyStatfs(&st)
 	}
 }

@@ -122,8 +122,7 @@ func (f *FS) hiddenName(c *call, parent, n *node) (name, path string, ok bool) {
 	for range hideTries {
 		f.mu.Lock()
 		for {
-			f.hidden++
-			name = fmt.Sprintf(".fuse_hidden%08x%08x", n.id, f.hidden)
+			name = fmt.Sprintf(".fuse_hidden%08x%08x", n.id, f.hidden.Add(1))
 			if f.child(parent, name) == nil {
 				break
 			}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,7 +36,7 @@ type FS struct {
 	ids, names table
 	lastID     uint32
 	generation uint32
-	hidden     uint32 // how many hidden names were made up
+	hidden     atomic.Uint32 // how many hidden names were made up
 	waiting    []*waiter
 	lru        struct{ first, last *node } // remembered nodes, the oldest first
 

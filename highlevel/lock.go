@@ -88,7 +88,7 @@ func (f *FS) doGetlk(r lowlevel.LockReq, id NodeID, fi *FileInfo, lk *Flock) {
 	if held == nil {
 		err = f.on(c, id, func(path string, _ *want) error { return f.top.Lock(&c.Context, path, fi, syscall.F_GETLK, lk) })
 	}
-	if !c.failed(r, err) {
+	if !c.failed(err) {
 		r.ReplyLock(lk)
 	}
 }

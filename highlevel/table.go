@@ -100,7 +100,7 @@ func (t *table) remove(n *node) {
 			break
 		}
 	}
-	for range 2 {
+	for range 8 {
 		if count := t.size + t.split; count > segment && t.used < count/4 {
 			t.shrink()
 		}
