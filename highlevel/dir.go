@@ -17,6 +17,7 @@ type dir struct {
 
 	mu     sync.Mutex // one request at a time
 	filled bool       // list is the whole directory
+	paged  bool       // entries came with offsets
 	list   []dirEntry
 }
 
@@ -96,7 +97,7 @@ func (f *FS) readdir(r replier, l *filling, id NodeID, off uint64, fi *FileInfo)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if off == 0 { // rewinddir reads anew
-		d.filled = false
+		d.filled, d.paged = false, false
 	}
 	if !d.filled {
 		if err := l.fill(id, off); err != 0 {
@@ -141,7 +142,9 @@ func (l *filling) fill(id NodeID, off uint64) syscall.Errno {
 	if err == 0 {
 		err = l.err
 	}
-	if err != 0 || l.direct {
+	d.paged = d.paged || l.direct
+	// The end of a directory with offsets looks like an empty one without.
+	if err != 0 || d.paged || off != 0 && len(d.list) == 0 {
 		d.list, d.filled = nil, false
 	}
 	return err
