@@ -113,7 +113,7 @@ func TestIconvSkipsWhatItCannotShow(t *testing.T) {
 	require.NoError(t, d.Close())
 	for env, want := range map[string]string{"de_DE.ISO-8859-1@euro": "ISO-8859-1", "C.UTF-8": "UTF-8", "C": "ANSI_X3.4-1968"} {
 		t.Setenv("LC_ALL", env)
-		require.Equal(t, want, localeCharset())
+		require.Equal(t, want, LocaleCharset())
 	}
 }
 
