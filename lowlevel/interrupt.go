@@ -64,8 +64,8 @@ func (s *Session) interrupt(r Req) {
 	}
 	if p != nil {
 		defer p.unpin()
-		p.interrupted.Store(true)
 		p.mu.Lock()
+		p.interrupted.Store(true) // under the lock, so that OnInterrupt calls its function, or we do, but not both
 		f, cancel := p.onInterrupt, p.cancel
 		p.mu.Unlock()
 		if cancel != nil {

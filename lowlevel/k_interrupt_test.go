@@ -4,6 +4,8 @@ package lowlevel_test
 
 import (
 	"context"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +18,7 @@ import (
 	"github.com/purefuse/purefuse/fusetest"
 	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/lowlevel"
+	"github.com/purefuse/purefuse/session"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -235,4 +238,93 @@ func TestInterruptRaces(t *testing.T) {
 	handlers.Wait()
 	require.EqualValues(t, clients*each, won.Load())
 	require.GreaterOrEqual(t, won.Load()+lost.Load(), int64(clients*each))
+}
+
+// TestContextRacesReply makes a request's context and interrupt function while somebody else replies to it: neither may reach the
+// request that has the memory next.
+func TestContextRacesReply(t *testing.T) {
+	const total = 100_000
+	var stale atomic.Int64
+	var others sync.WaitGroup
+	done := make(chan struct{})
+	tr := newStub(1, 1)
+	q := tr.queues[0]
+	var sent, answered atomic.Uint64
+	q.over = func(*stubFrame, *session.Reply) {
+		if answered.Add(1) == total {
+			close(done)
+		}
+	}
+	q.next = func(f *stubFrame) bool {
+		switch n := sent.Add(1); {
+		case n == 1:
+			f.request(wire.OpInit, n, 0, initBody)
+		case n <= total:
+			f.request(wire.OpGetattr, n, root, make([]byte, 16))
+		default:
+			return false
+		}
+		return true
+	}
+	var turn atomic.Pointer[lowlevel.AttrReq]
+	ended := make(chan struct{})
+	others.Go(func() {
+		for delay := 0; ; {
+			r := turn.Load()
+			if r == nil {
+				select {
+				case <-ended:
+					return
+				default:
+					runtime.Gosched()
+					continue
+				}
+			}
+			turn.Store(nil)
+			delay = (delay + 7) % 256
+			for i := range delay {
+				runtime.KeepAlive(i)
+			}
+			r.ReplyErr(syscall.EPERM)
+		}
+	})
+	ops := &lowlevel.Operations{Getattr: func(r lowlevel.AttrReq, _ lowlevel.NodeID, _ *lowlevel.FileInfo) {
+		if r.Unique()%2 == 0 {
+			turn.Store(&r)
+			for turn.Load() != nil {
+				runtime.Gosched()
+			}
+			r.Context()
+			return
+		}
+		if r.Context().Err() != nil {
+			stale.Add(1)
+		}
+		r.ReplyErr(syscall.EPERM)
+	}}
+	serve(t, tr, ops, lowlevel.Config{Workers: 1})
+	<-done
+	close(ended)
+	others.Wait()
+	require.Zero(t, stale.Load(), "requests that began with the context of another one")
+}
+
+// TestOnInterruptOnce sets an interrupt function while the interrupt arrives: it is called exactly once.
+func TestOnInterruptOnce(t *testing.T) {
+	ops, reqs := held()
+	k := fusetest.New(t, ops, &lowlevel.Config{Workers: 1})
+	for range 2000 {
+		c := getattr(k)
+		r := <-reqs
+		var calls atomic.Int64
+		require.True(t, c.Interrupt())
+		for range rand.IntN(20) {
+			runtime.Gosched()
+		}
+		r.OnInterrupt(func() { calls.Add(1) })
+		statfs(t, k)
+		require.EqualValues(t, 1, calls.Load())
+		require.NoError(t, r.ReplyErr(syscall.EINTR))
+		c.Wait()
+	}
 }

@@ -267,6 +267,9 @@ func (r Req) OnInterrupt(f func()) {
 	}
 	p.onInterrupt = f
 	p.extra.Store(true)
+	if !r.Pending() { // the reply may have missed what was just set, and the next request must not find it
+		f, p.onInterrupt = nil, nil
+	}
 	now := f != nil && p.interrupted.Load()
 	p.mu.Unlock()
 	if now {
@@ -290,7 +293,8 @@ func (r Req) Context() context.Context {
 	}
 	p.ctx, p.cancel = ctx, cancel
 	p.extra.Store(true)
-	if !r.Pending() { // the reply may have missed what was just set
+	if !r.Pending() { // as above
+		p.ctx, p.cancel = nil, nil
 		cancel(ErrReplied)
 	} else if p.interrupted.Load() {
 		p.s.cancelInterrupted(r, cancel)
