@@ -402,15 +402,3 @@ func (m *mount) look() (open, down bool) {
 	})
 	return err == nil, down
 }
-
-// gone reports whether the connection has ended, or the mount has left this mount namespace.
-func (m *mount) gone() bool {
-	if m.down() {
-		return true
-	}
-	if m.id.ID == 0 {
-		return false
-	}
-	in, err := findMount(m.id)
-	return err == nil && in == nil
-}

@@ -385,6 +385,18 @@ func inheritable() (files []string) {
 	return files
 }
 
+// gone reports whether the connection has ended, or the mount has left this mount namespace.
+func (m *mount) gone() bool {
+	if m.down() {
+		return true
+	}
+	if m.id.ID == 0 {
+		return false
+	}
+	in, err := findMount(m.id)
+	return err == nil && in == nil
+}
+
 // mountBy is mountDir with only one way.
 func mountBy(ctx context.Context, way, dir string, o *MountOptions, hooks mountHooks) (*mount, error) {
 	flat, err := o.flat()

@@ -367,7 +367,7 @@ func (s *Session) Unmount(ctx context.Context, flags UnmountFlags) error {
 	if err := m.unmount(ctx, flags); err != nil {
 		return err
 	}
-	if st != serving || flags&UnmountLazy != 0 && !m.gone() {
+	if st != serving || flags&UnmountLazy != 0 && !m.down() {
 		return nil
 	}
 	select {

@@ -100,16 +100,21 @@ func init() {
 	}
 }
 
-// peer is another process that locks.
+// peer is another process, which takes commands.
 type peer struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	in  io.Writer
+	in  io.WriteCloser
 	out *bufio.Reader
 }
 
 func startPeer(t *testing.T, path, kind string) *peer {
-	p := &peer{t: t, cmd: self(t, "locker", path, kind)}
+	return talkTo(t, self(t, "locker", path, kind))
+}
+
+// talkTo starts a process that answers each line with a line.
+func talkTo(t *testing.T, cmd *exec.Cmd) *peer {
+	p := &peer{t: t, cmd: cmd}
 	in, err := p.cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := p.cmd.StdoutPipe()
