@@ -3,11 +3,7 @@
 package main
 
 import (
-	"context"
-	"runtime"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/purefuse/purefuse/internal/sys"
 	ll "github.com/purefuse/purefuse/lowlevel"
@@ -191,40 +187,7 @@ func (p *passthrough) lseek(r ll.SeekReq, _ ll.NodeID, off int64, whence int, fi
 func (p *passthrough) lock(r ll.ErrReq, _ ll.NodeID, fi *ll.FileInfo, op int) {
 	err := sys.Flock(int(fi.FH), op|syscall.LOCK_NB)
 	if err == syscall.EWOULDBLOCK && op&syscall.LOCK_NB == 0 {
-		err = p.waitLock(r.Context(), int(fi.FH), op)
+		err = p.kicker.Wait(r.Context(), func() error { return sys.Flock(int(fi.FH), op) })
 	}
 	fail(r.Req, err)
-}
-
-// waitLock waits for a lock in the file below until the caller gets a signal.
-func (p *passthrough) waitLock(ctx context.Context, fd, op int) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	thread := sys.Thread()
-	var mu sync.Mutex
-	over := false
-	stop := context.AfterFunc(ctx, func() {
-		// A thread that is just about to wait misses the signal.
-		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
-			mu.Lock()
-			if over {
-				mu.Unlock()
-				return
-			}
-			p.kicker.KickThread(thread)
-			mu.Unlock()
-			time.Sleep(pause)
-		}
-	})
-	defer func() {
-		stop()
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
-	}()
-	for {
-		if err := sys.Flock(fd, op); err != syscall.EINTR || ctx.Err() != nil {
-			return err
-		}
-	}
 }

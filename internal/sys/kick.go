@@ -3,12 +3,16 @@
 package sys
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -73,3 +77,36 @@ func (k *Kicker) Kick(fd int) error {
 
 // KickThread sends the signal once to one thread of this process.
 func (k *Kicker) KickThread(tid int) error { return unix.Tgkill(unix.Getpid(), tid, kickSignal) }
+
+// Wait runs f, a system call that may block, and interrupts it when ctx ends: it then returns EINTR.
+func (k *Kicker) Wait(ctx context.Context, f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := Thread()
+	var mu sync.Mutex
+	over := false
+	stop := context.AfterFunc(ctx, func() {
+		// A thread that is just about to wait misses the signal.
+		for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+			mu.Lock()
+			if over {
+				mu.Unlock()
+				return
+			}
+			k.KickThread(thread)
+			mu.Unlock()
+			time.Sleep(pause)
+		}
+	})
+	defer func() {
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}()
+	for {
+		if err := f(); err != syscall.EINTR || ctx.Err() != nil {
+			return err
+		}
+	}
+}

@@ -3,8 +3,6 @@
 package sys
 
 import (
-	"bytes"
-	"encoding/binary"
 	"iter"
 
 	"golang.org/x/sys/unix"
@@ -19,17 +17,10 @@ func Rename2(from, to string, flags uint32) error {
 // DirOffsets iterates over the names in what Getdents has read, with the offset at which the listing goes on after each.
 func DirOffsets(b []byte) iter.Seq2[string, int64] {
 	return func(yield func(string, int64) bool) {
-		const header = 19
-		for len(b) > header {
-			size := int(binary.NativeEndian.Uint16(b[16:]))
-			if size <= header || size > len(b) {
+		for e := range Dirents(b) {
+			if !yield(e.Name, e.Next) {
 				return
 			}
-			name, _, _ := bytes.Cut(b[header:size], []byte{0})
-			if !yield(string(name), int64(binary.NativeEndian.Uint64(b[8:]))) {
-				return
-			}
-			b = b[size:]
 		}
 	}
 }

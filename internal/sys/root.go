@@ -5,6 +5,7 @@ package sys
 import (
 	"bytes"
 	"encoding/binary"
+	"iter"
 	"os"
 	"runtime"
 	"strconv"
@@ -236,6 +237,7 @@ type Dirent struct {
 	Name string
 	Ino  uint64
 	Type uint8 // DT_
+	Next int64 // where the listing goes on behind it
 }
 
 // ReadDir reads some more entries of a directory, without "." and ".."; none at its end.
@@ -248,24 +250,30 @@ func ReadDir(dir *os.File) (list []Dirent, err error) {
 		if err != nil || n == 0 {
 			return nil, err
 		}
-		list = parseDirents(buf[:n])
+		for e := range Dirents(buf[:n]) {
+			if e.Name != "." && e.Name != ".." {
+				list = append(list, e)
+			}
+		}
 	}
 	return list, nil
 }
 
-// parseDirents takes the records of getdents64(2) apart: inode and offset of 8 bytes, length of 2, type, name with its NUL.
-func parseDirents(b []byte) (list []Dirent) {
-	const header = 19
-	for len(b) > header {
-		size := int(binary.NativeEndian.Uint16(b[16:]))
-		if size <= header || size > len(b) {
-			break
+// Dirents iterates over the records that Getdents has read: inode and offset of 8 bytes, length of 2, type, name with its NUL.
+func Dirents(b []byte) iter.Seq[Dirent] {
+	return func(yield func(Dirent) bool) {
+		const header = 19
+		for len(b) > header {
+			size := int(binary.NativeEndian.Uint16(b[16:]))
+			if size <= header || size > len(b) {
+				return
+			}
+			name, _, _ := bytes.Cut(b[header:size], []byte{0})
+			e := Dirent{string(name), binary.NativeEndian.Uint64(b), b[18], int64(binary.NativeEndian.Uint64(b[8:]))}
+			if e.Name != "" && !yield(e) {
+				return
+			}
+			b = b[size:]
 		}
-		name, _, _ := bytes.Cut(b[header:size], []byte{0})
-		if s := string(name); s != "." && s != ".." && s != "" {
-			list = append(list, Dirent{s, binary.NativeEndian.Uint64(b), b[18]})
-		}
-		b = b[size:]
 	}
-	return list
 }
