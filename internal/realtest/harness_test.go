@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package realtest has the acceptance tests of the main job: passthrough_ll, built as a user builds it, mounted by the kernel,
-// carries real programs and every system call that they may come up with.
+// Package realtest has the acceptance tests of the main job: passthrough_ll, and the passthroughs of the path API, built as a
+// user builds them, mounted by the kernel, carry real programs and every system call that they may come up with.
 package realtest
 
 import (
@@ -26,7 +26,7 @@ import (
 
 const (
 	envIsolated = "PUREFUSE_REALTEST_ISOLATED" // the test that runs in its own namespaces
-	envServer   = "PUREFUSE_REALTEST_SERVER"   // the path of the built server
+	envServer   = "PUREFUSE_REALTEST_SERVER"   // the path of the built passthrough_ll; the others are beside it
 	envDisk     = "PUREFUSE_REALTEST_DISK"     // a directory on ext4
 	envProgram  = "PUREFUSE_REALTEST_PROGRAM"  // what this binary is instead of a test
 
@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
 
-// run builds the server and finds a disk before the first test, outside of all namespaces.
+// run builds the servers and finds a disk before the first test, outside of all namespaces.
 func run(m *testing.M) int {
 	if os.Getenv(envIsolated) != "" {
 		return m.Run()
@@ -64,8 +64,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	server := filepath.Join(dir, "passthrough_ll")
-	build := exec.Command("go", "build", "-o", server, "github.com/purefuse/purefuse/examples/passthrough_ll")
+	build := exec.Command("go", append([]string{"build", "-o", dir}, packages()...)...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
@@ -76,15 +75,23 @@ func run(m *testing.M) int {
 		return 1
 	}
 	os.Chmod(dir, 0o755)
-	os.Setenv(envServer, server)
+	os.Setenv(envServer, filepath.Join(dir, passthroughLL.name))
 	os.Setenv(envDisk, dir)
 	return m.Run()
 }
 
-// noteSources opens what the server is built from, so that go test takes no result from its cache that another server gave.
+// packages are those of the servers.
+func packages() (list []string) {
+	for _, k := range append(pathKinds, passthroughLL) {
+		list = append(list, "github.com/purefuse/purefuse/examples/"+k.name)
+	}
+	return list
+}
+
+// noteSources opens what the servers are built from, so that go test takes no result from its cache that another server gave.
 func noteSources() error {
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}{{$.Dir}}/{{.}}\n{{end}}{{end}}{{end}}",
-		"github.com/purefuse/purefuse/examples/passthrough_ll").Output()
+	format := "{{if .Module}}{{if .Module.Main}}{{range .GoFiles}}{{$.Dir}}/{{.}}\n{{end}}{{end}}{{end}}"
+	out, err := exec.Command("go", append([]string{"list", "-deps", "-f", format}, packages()...)...).Output()
 	if err != nil {
 		return fmt.Errorf("go list: %w", err)
 	}
@@ -168,13 +175,25 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// server is a running passthrough_ll.
+// kind is one of the servers.
+type kind struct {
+	name string
+	root bool // mirrors the root directory, not the source
+}
+
+var (
+	passthroughLL = kind{name: "passthrough_ll"}
+	pathKinds     = []kind{{"passthrough", true}, {"passthrough_fh", true}}
+)
+
+// server is a running server.
 type server struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	mnt  string
-	conn int // number of the connection
-	log  *output
+	t     *testing.T
+	cmd   *exec.Cmd
+	point string // where it is mounted
+	mnt   string // the source, as it is to be seen in the mount
+	conn  int    // number of the connection
+	log   *output
 
 	exited chan struct{}
 	once   sync.Once
@@ -198,20 +217,42 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// mount serves source in the foreground, with further arguments. At the end of the test it is unmounted, and must end well.
+// mount serves source with passthrough_ll, see kind.mount.
 func mount(t *testing.T, source string, args ...string) *server {
 	t.Helper()
-	s := start(t, append([]string{"-f", "-o", "source=" + source}, args...)...)
+	return passthroughLL.mount(t, source, args...)
+}
+
+// mount serves source in the foreground, with further arguments. At the end of the test it is unmounted, and must end well.
+func (k kind) mount(t *testing.T, source string, args ...string) *server {
+	t.Helper()
+	first := []string{"-f"}
+	if !k.root {
+		first = append(first, "-o", "source="+source)
+	}
+	s := k.start(t, append(first, args...)...)
 	t.Cleanup(func() { s.unmount() })
+	if k.root {
+		s.mnt = filepath.Join(s.point, source)
+	}
 	return s
 }
 
-// start starts the server with these arguments and a mount point, and waits for the mount.
+// start starts passthrough_ll, see kind.start.
 func start(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, mnt: filepath.Join(tempDir(t), "mnt"), log: new(output), exited: make(chan struct{})}
+	return passthroughLL.start(t, args...)
+}
+
+func (k kind) path() string { return filepath.Join(filepath.Dir(os.Getenv(envServer)), k.name) }
+
+// start starts the server with these arguments and a mount point, and waits for the mount.
+func (k kind) start(t *testing.T, args ...string) *server {
+	t.Helper()
+	point := filepath.Join(tempDir(t), "mnt")
+	s := &server{t: t, point: point, mnt: point, log: new(output), exited: make(chan struct{})}
 	require.NoError(t, os.Mkdir(s.mnt, 0o755))
-	s.cmd = exec.Command(os.Getenv(envServer), append(args, s.mnt)...)
+	s.cmd = exec.Command(k.path(), append(args, s.mnt)...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	require.NoError(t, s.cmd.Start())
 	go func() {
@@ -257,9 +298,9 @@ func (s *server) abort() error {
 
 // kill ends the server in any case, and its mount.
 func (s *server) kill() {
-	if mounted(s.t, s.mnt) != nil {
+	if mounted(s.t, s.point) != nil {
 		s.abort()
-		unix.Unmount(s.mnt, unix.MNT_DETACH)
+		unix.Unmount(s.point, unix.MNT_DETACH)
 	}
 	s.cmd.Process.Kill()
 	<-s.exited
@@ -272,9 +313,9 @@ var suspicious = regexp.MustCompile(`(?i)panic|fatal|goroutine|bad error|writing
 func (s *server) unmount() {
 	s.once.Do(func() {
 		s.t.Helper()
-		command(s.t, "/", "fuse3", "fusermount3", "-u", s.mnt)
+		command(s.t, "/", "fuse3", "fusermount3", "-u", s.point)
 		require.Zero(s.t, s.wait(), "%s", s.log)
-		require.Nil(s.t, mounted(s.t, s.mnt))
+		require.Nil(s.t, mounted(s.t, s.point))
 		require.NotRegexp(s.t, suspicious, s.log.String())
 	})
 }

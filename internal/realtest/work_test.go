@@ -29,6 +29,12 @@ func TestGit(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
+	origin := repository(t)
+	backings(t, func(t *testing.T, source string) { cloneAndWork(t, passthroughLL.mount(t, source), source, origin) })
+}
+
+// repository makes a git repository with a few hundred files.
+func repository(t *testing.T) string {
 	origin := tempDir(t)
 	git(t, origin, "init", "-q", "-b", "main")
 	for c := range 3 {
@@ -43,23 +49,25 @@ func TestGit(t *testing.T) {
 		git(t, origin, "add", "-A")
 		git(t, origin, "commit", "-q", "-m", fmt.Sprint("commit ", c))
 	}
-	backings(t, func(t *testing.T, source string) {
-		s := mount(t, source)
-		clone := s.path("clone")
-		git(t, s.mnt, "clone", "-q", "--no-hardlinks", origin, clone)
-		git(t, clone, "fsck", "--full", "--strict")
-		require.Empty(t, git(t, clone, "status", "--porcelain"))
-		git(t, clone, "checkout", "-q", "-b", "work", "HEAD~2")
-		require.NoError(t, os.WriteFile(filepath.Join(clone, "dir1/sub/file1"), []byte("changed\n"), 0o644))
-		git(t, clone, "commit", "-q", "-a", "-m", "work")
-		git(t, clone, "checkout", "-q", "main")
-		git(t, clone, "gc", "-q", "--aggressive", "--prune=now")
-		git(t, clone, "fsck", "--full", "--strict")
-		require.Equal(t, git(t, origin, "rev-parse", "HEAD"), git(t, clone, "rev-parse", "HEAD"))
-		require.Empty(t, git(t, clone, "status", "--porcelain"))
-		sameTree(t, origin, filepath.Join(source, "clone"))
-		sameTree(t, filepath.Join(source, "clone"), clone)
-	})
+	return origin
+}
+
+// cloneAndWork has git do most of what it can.
+func cloneAndWork(t *testing.T, s *server, source, origin string) {
+	clone := s.path("clone")
+	git(t, s.mnt, "clone", "-q", "--no-hardlinks", origin, clone)
+	git(t, clone, "fsck", "--full", "--strict")
+	require.Empty(t, git(t, clone, "status", "--porcelain"))
+	git(t, clone, "checkout", "-q", "-b", "work", "HEAD~2")
+	require.NoError(t, os.WriteFile(filepath.Join(clone, "dir1/sub/file1"), []byte("changed\n"), 0o644))
+	git(t, clone, "commit", "-q", "-a", "-m", "work")
+	git(t, clone, "checkout", "-q", "main")
+	git(t, clone, "gc", "-q", "--aggressive", "--prune=now")
+	git(t, clone, "fsck", "--full", "--strict")
+	require.Equal(t, git(t, origin, "rev-parse", "HEAD"), git(t, clone, "rev-parse", "HEAD"))
+	require.Empty(t, git(t, clone, "status", "--porcelain"))
+	sameTree(t, origin, filepath.Join(source, "clone"))
+	sameTree(t, filepath.Join(source, "clone"), clone)
 }
 
 // sameTree requires that two directories have the same names, modes and contents, but for .git.
@@ -92,38 +100,40 @@ func TestGoBuild(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
+	backings(t, func(t *testing.T, source string) { build(t, mount(t, source)) })
+}
+
+// build builds this module in the mount.
+func build(t *testing.T, s *server) {
 	module := strings.TrimSpace(command(t, "", "golang", "go", "list", "-m", "-f", "{{.Dir}}"))
-	backings(t, func(t *testing.T, source string) {
-		s := mount(t, source)
-		work := s.path("module")
-		parts, err := os.ReadDir(module)
-		require.NoError(t, err)
-		for _, part := range parts {
-			from, to := filepath.Join(module, part.Name()), filepath.Join(work, part.Name())
-			switch {
-			case part.Name() == "bench" || part.Name()[0] == '.': // a module of its own, and what is no source
-			case part.IsDir():
-				require.NoError(t, os.MkdirAll(work, 0o755))
-				require.NoError(t, os.CopyFS(to, os.DirFS(from)))
-			case strings.HasPrefix(part.Name(), "go."):
-				text, err := os.ReadFile(from)
-				require.NoError(t, err)
-				require.NoError(t, os.WriteFile(to, text, 0o644))
-			}
+	work := s.path("module")
+	parts, err := os.ReadDir(module)
+	require.NoError(t, err)
+	for _, part := range parts {
+		from, to := filepath.Join(module, part.Name()), filepath.Join(work, part.Name())
+		switch {
+		case part.Name() == "bench" || part.Name()[0] == '.': // a module of its own, and what is no source
+		case part.IsDir():
+			require.NoError(t, os.MkdirAll(work, 0o755))
+			require.NoError(t, os.CopyFS(to, os.DirFS(from)))
+		case strings.HasPrefix(part.Name(), "go."):
+			text, err := os.ReadFile(from)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(to, text, 0o644))
 		}
-		gocmd := func(args ...string) {
-			cmd := program(t, work, "golang", "go", args...)
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+s.mnt, "GOFLAGS=")
-			if filepath.Base(t.Name()) == "ext4" && !testing.Short() { // also the standard library, into the mount
-				cmd.Env = append(cmd.Env, "GOCACHE="+s.path("cache"))
-			}
-			result(t, cmd)
+	}
+	gocmd := func(args ...string) {
+		cmd := program(t, work, "golang", "go", args...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+s.mnt, "GOFLAGS=")
+		if filepath.Base(t.Name()) == "ext4" && !testing.Short() { // also the standard library, into the mount
+			cmd.Env = append(cmd.Env, "GOCACHE="+s.path("cache"))
 		}
-		gocmd("build", "-trimpath", "./...")
-		gocmd("build", "-trimpath", "-o", "server", "./examples/passthrough_ll")
-		out := result(t, exec.Command(filepath.Join(work, "server"), "--help"))
-		require.Contains(t, out, "Source directory to be mounted")
-	})
+		result(t, cmd)
+	}
+	gocmd("build", "-trimpath", "./...")
+	gocmd("build", "-trimpath", "-o", "server", "./examples/passthrough_ll")
+	out := result(t, exec.Command(filepath.Join(work, "server"), "--help"))
+	require.Contains(t, out, "Source directory to be mounted")
 }
 
 func TestSQLite(t *testing.T) {
@@ -189,13 +199,17 @@ func TestFio(t *testing.T) {
 	backings(t, func(t *testing.T, source string) {
 		for _, o := range []string{"no_writeback", "writeback"} {
 			t.Run(o, func(t *testing.T) {
-				s := mount(t, source, "-o", o)
-				for _, how := range []string{"--direct=0", "--direct=1", "--ioengine=mmap"} {
-					command(t, s.mnt, "fio", "fio", "--name=verify", "--directory="+s.mnt, how, "--rw=randrw", "--rwmixread=30", "--bsrange=4k-128k",
-						fmt.Sprintf("--size=%dm", scale(24)), "--numjobs=4", "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=64",
-						"--end_fsync=1", "--group_reporting", "--randrepeat=1", "--overwrite=0", "--unlink=1", "--fallocate=none", "--verify_state_save=0")
-				}
+				fio(t, mount(t, source, "-o", o))
 			})
 		}
 	})
+}
+
+// fio writes and verifies.
+func fio(t *testing.T, s *server) {
+	for _, how := range []string{"--direct=0", "--direct=1", "--ioengine=mmap"} {
+		command(t, s.mnt, "fio", "fio", "--name=verify", "--directory="+s.mnt, how, "--rw=randrw", "--rwmixread=30", "--bsrange=4k-128k",
+			fmt.Sprintf("--size=%dm", scale(24)), "--numjobs=4", "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=64",
+			"--end_fsync=1", "--group_reporting", "--randrepeat=1", "--overwrite=0", "--unlink=1", "--fallocate=none", "--verify_state_save=0")
+	}
 }
