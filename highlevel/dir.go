@@ -203,6 +203,9 @@ func (l *filling) number(e *dirEntry, known bool) {
 // put adds an entry to the answer; false if it does not fit.
 func (l *filling) put(e *dirEntry, off uint64) bool {
 	if !l.plus {
+		if e.stat.Ino == 0 { // readers take that for a name that has gone
+			e.stat.Ino = unknownIno
+		}
 		return l.dirReq.Add(e.name, &e.stat, off)
 	}
 	if !l.plusReq.Fits(len(e.name)) { // before a lookup is counted
@@ -218,6 +221,9 @@ func (l *filling) put(e *dirEntry, off uint64) bool {
 			l.counted = append(l.counted, out.NodeID)
 		}
 		f.mu.Unlock()
+	}
+	if out.Attr.Ino == 0 {
+		out.Attr.Ino = unknownIno
 	}
 	return l.plusReq.Add(e.name, &out, off)
 }

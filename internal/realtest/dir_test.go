@@ -91,65 +91,69 @@ func TestDirectory(t *testing.T) {
 		return
 	}
 	backings(t, func(t *testing.T, source string) {
-		files := 10000
-		big := filepath.Join(source, "big")
-		require.NoError(t, os.Mkdir(big, 0o755))
-		for i := range files {
-			require.NoError(t, os.WriteFile(filepath.Join(big, fmt.Sprintf("%05d-%s", i, strings.Repeat("n", i%60))), nil, 0o644))
-		}
-		want := inodes(t, list(t, big).all(1<<16))
-		require.Len(t, want, files)
-		for _, o := range []string{"timeout=0", "timeout=1", "cache=always", "cache=never"} {
-			t.Run(o, func(t *testing.T) {
-				s := mount(t, source, "-o", o)
-				dir := s.path("big")
-				t.Run("list", func(t *testing.T) {
-					for _, size := range []int{512, 4096, 1 << 16} {
-						require.Equal(t, want, inodes(t, list(t, dir).all(size)))
-					}
-				})
-				t.Run("stat", func(t *testing.T) { // which makes the kernel ask for attributes with the names
-					ents, err := os.ReadDir(dir)
-					require.NoError(t, err)
-					require.Len(t, ents, files)
-					for _, e := range ents {
-						info, err := e.Info()
-						if err != nil || info.Sys().(*syscall.Stat_t).Ino != want[e.Name()] {
-							require.Fail(t, "not as below", "%s: %v %v", e.Name(), info, err)
-						}
-					}
-				})
-				t.Run("seek", func(t *testing.T) { seekdir(t, dir) })
-			})
-		}
-		t.Run("changed below", func(t *testing.T) {
-			s := mount(t, source, "-o", "timeout=0")
-			require.Equal(t, want, inodes(t, list(t, s.path("big")).all(1<<16)))
-			require.NoError(t, os.Remove(filepath.Join(big, "00000-")))
-			require.NoError(t, os.WriteFile(filepath.Join(big, "new"), nil, 0o644))
-			got := inodes(t, list(t, s.path("big")).all(1<<16))
-			require.Zero(t, got["00000-"])
-			require.NotZero(t, got["new"])
-			require.Len(t, got, files)
-		})
-		t.Run("delete while reading", func(t *testing.T) {
-			s := mount(t, source)
-			want := inodes(t, list(t, big).all(1<<16))
-			seen := map[string]uint64{}
-			l := list(t, s.path("big"))
-			for some := l.some(4096); len(some) > 0; some = l.some(4096) {
-				for name, ino := range inodes(t, some) {
-					if _, twice := seen[name]; twice {
-						require.Fail(t, "listed twice", name)
-					}
-					seen[name] = ino
-					require.NoError(t, os.Remove(s.path("big", name)))
+		directories(t, source, 10000, passthroughLL.mount, "timeout=0", "timeout=1", "cache=always", "cache=never")
+	})
+}
+
+// directories lists a large directory in every way, with each of the options.
+func directories(t *testing.T, source string, files int, mount func(t *testing.T, source string, args ...string) *server, options ...string) {
+	big := filepath.Join(source, "big")
+	require.NoError(t, os.Mkdir(big, 0o755))
+	for i := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(big, fmt.Sprintf("%05d-%s", i, strings.Repeat("n", i%60))), nil, 0o644))
+	}
+	want := inodes(t, list(t, big).all(1<<16))
+	require.Len(t, want, files)
+	for _, o := range options {
+		t.Run(o, func(t *testing.T) {
+			s := mount(t, source, "-o", o)
+			dir := s.path("big")
+			t.Run("list", func(t *testing.T) {
+				for _, size := range []int{512, 4096, 1 << 16} {
+					require.Equal(t, want, inodes(t, list(t, dir).all(size)))
 				}
-			}
-			require.Equal(t, want, seen)
-			require.NoError(t, os.Remove(s.path("big")))
-			require.NoFileExists(t, big)
+			})
+			t.Run("stat", func(t *testing.T) { // which makes the kernel ask for attributes with the names
+				ents, err := os.ReadDir(dir)
+				require.NoError(t, err)
+				require.Len(t, ents, files)
+				for _, e := range ents {
+					info, err := e.Info()
+					if err != nil || info.Sys().(*syscall.Stat_t).Ino != want[e.Name()] {
+						require.Fail(t, "not as below", "%s: %v %v", e.Name(), info, err)
+					}
+				}
+			})
+			t.Run("seek", func(t *testing.T) { seekdir(t, dir) })
 		})
+	}
+	t.Run("changed below", func(t *testing.T) {
+		s := mount(t, source, "-o", options[0])
+		require.Equal(t, want, inodes(t, list(t, s.path("big")).all(1<<16)))
+		require.NoError(t, os.Remove(filepath.Join(big, "00000-")))
+		require.NoError(t, os.WriteFile(filepath.Join(big, "new"), nil, 0o644))
+		got := inodes(t, list(t, s.path("big")).all(1<<16))
+		require.Zero(t, got["00000-"])
+		require.NotZero(t, got["new"])
+		require.Len(t, got, files)
+	})
+	t.Run("delete while reading", func(t *testing.T) {
+		s := mount(t, source)
+		want := inodes(t, list(t, big).all(1<<16))
+		seen := map[string]uint64{}
+		l := list(t, s.path("big"))
+		for some := l.some(4096); len(some) > 0; some = l.some(4096) {
+			for name, ino := range inodes(t, some) {
+				if _, twice := seen[name]; twice {
+					require.Fail(t, "listed twice", name)
+				}
+				seen[name] = ino
+				require.NoError(t, os.Remove(s.path("big", name)))
+			}
+		}
+		require.Equal(t, want, seen)
+		require.NoError(t, os.Remove(s.path("big")))
+		require.NoFileExists(t, big)
 	})
 }
 
@@ -174,60 +178,64 @@ func TestNames(t *testing.T) {
 		return
 	}
 	backings(t, func(t *testing.T, source string) {
-		s := mount(t, source, "-o", "timeout=0")
-		names := map[string]bool{}
-		all := ""
-		for c := 1; c < 256; c++ {
-			if c == '/' {
-				continue
-			}
-			all += string([]byte{byte(c)})
-			names["x"+string([]byte{byte(c)})] = true
-			if c != '.' {
-				names[string([]byte{byte(c)})] = true
-			}
-		}
-		require.Len(t, all, 254)
-		for _, n := range []string{all + "z", strings.Repeat("n", 255), strings.Repeat("\xff", 255), strings.Repeat("é", 127), "...", "-rf", " "} {
-			names[n] = true
-		}
-		for n := range names {
-			require.NoError(t, os.WriteFile(s.path(n), []byte(n), 0o644), "%q", n)
-		}
-		for _, dir := range []string{s.mnt, source} {
-			got := inodes(t, list(t, dir).all(1<<16))
-			require.Equal(t, slices.Sorted(maps.Keys(names)), slices.Sorted(maps.Keys(got)))
-			for n := range names {
-				text, err := os.ReadFile(dir + "/" + n)
-				require.NoError(t, err, "%q", n)
-				require.Equal(t, n, string(text))
-			}
-		}
-		for n := range names { // every operation with names
-			dir := s.mnt + "/" + n
-			require.NoError(t, os.Rename(dir, s.path("other")))
-			require.NoError(t, os.Symlink(n, dir))
-			to, err := os.Readlink(dir)
-			require.NoError(t, err)
-			require.Equal(t, n, to)
-			require.NoError(t, os.Remove(dir))
-			require.NoError(t, os.Link(s.path("other"), dir))
-			require.NoError(t, os.Remove(dir))
-			require.NoError(t, os.Mkdir(dir, 0o755))
-			require.NoError(t, os.Remove(dir))
-			require.NoError(t, os.Remove(s.path("other")))
-		}
-		require.Empty(t, inodes(t, list(t, source).all(1<<16)))
-		long := strings.Repeat("n", 256)
-		require.ErrorIs(t, os.Mkdir(s.path(long), 0o755), syscall.ENAMETOOLONG)
-		_, err := os.Lstat(s.path(long))
-		require.ErrorIs(t, err, syscall.ENAMETOOLONG)
-		target := strings.Repeat("t", 4095)
-		require.NoError(t, os.Symlink(target, s.path("long")))
-		to, err := os.Readlink(s.path("long"))
-		require.NoError(t, err)
-		require.Equal(t, target, to)
+		names(t, mount(t, source, "-o", "timeout=0"), source)
 	})
+}
+
+// names has every byte in names, and every operation with them.
+func names(t *testing.T, s *server, source string) {
+	names := map[string]bool{}
+	all := ""
+	for c := 1; c < 256; c++ {
+		if c == '/' {
+			continue
+		}
+		all += string([]byte{byte(c)})
+		names["x"+string([]byte{byte(c)})] = true
+		if c != '.' {
+			names[string([]byte{byte(c)})] = true
+		}
+	}
+	require.Len(t, all, 254)
+	for _, n := range []string{all + "z", strings.Repeat("n", 255), strings.Repeat("\xff", 255), strings.Repeat("é", 127), "...", "-rf", " "} {
+		names[n] = true
+	}
+	for n := range names {
+		require.NoError(t, os.WriteFile(s.path(n), []byte(n), 0o644), "%q", n)
+	}
+	for _, dir := range []string{s.mnt, source} {
+		got := inodes(t, list(t, dir).all(1<<16))
+		require.Equal(t, slices.Sorted(maps.Keys(names)), slices.Sorted(maps.Keys(got)))
+		for n := range names {
+			text, err := os.ReadFile(dir + "/" + n)
+			require.NoError(t, err, "%q", n)
+			require.Equal(t, n, string(text))
+		}
+	}
+	for n := range names { // every operation with names
+		dir := s.mnt + "/" + n
+		require.NoError(t, os.Rename(dir, s.path("other")))
+		require.NoError(t, os.Symlink(n, dir))
+		to, err := os.Readlink(dir)
+		require.NoError(t, err)
+		require.Equal(t, n, to)
+		require.NoError(t, os.Remove(dir))
+		require.NoError(t, os.Link(s.path("other"), dir))
+		require.NoError(t, os.Remove(dir))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		require.NoError(t, os.Remove(dir))
+		require.NoError(t, os.Remove(s.path("other")))
+	}
+	require.Empty(t, inodes(t, list(t, source).all(1<<16)))
+	long := strings.Repeat("n", 256)
+	require.ErrorIs(t, os.Mkdir(s.path(long), 0o755), syscall.ENAMETOOLONG)
+	_, err := os.Lstat(s.path(long))
+	require.ErrorIs(t, err, syscall.ENAMETOOLONG)
+	target := strings.Repeat("t", 4095)
+	require.NoError(t, os.Symlink(target, s.path("long")))
+	to, err := os.Readlink(s.path("long"))
+	require.NoError(t, err)
+	require.Equal(t, target, to)
 }
 
 // TestChurn has eight threads that make, rename, link and remove each other's files, and then compares both sides.
@@ -238,21 +246,24 @@ func TestChurn(t *testing.T) {
 	backings(t, func(t *testing.T, source string) {
 		for _, o := range []string{"timeout=0", "writeback", "clone_fd", "max_threads=2"} {
 			t.Run(o, func(t *testing.T) {
-				s := mount(t, source, "-o", o)
-				for d := range 4 {
-					require.NoError(t, os.MkdirAll(s.path(fmt.Sprint("d", d)), 0o755))
-				}
-				errs := make(chan error)
-				for thread := range 8 {
-					go func() { errs <- churn(s.mnt, thread, scale(150)) }()
-				}
-				for range 8 {
-					require.NoError(t, <-errs)
-				}
-				sameTree(t, source, s.mnt)
+				churnAll(t, mount(t, source, "-o", o), source)
 			})
 		}
 	})
+}
+
+func churnAll(t *testing.T, s *server, source string) {
+	for d := range 4 {
+		require.NoError(t, os.MkdirAll(s.path(fmt.Sprint("d", d)), 0o755))
+	}
+	errs := make(chan error)
+	for thread := range 8 {
+		go func() { errs <- churn(s.mnt, thread, scale(150)) }()
+	}
+	for range 8 {
+		require.NoError(t, <-errs)
+	}
+	sameTree(t, source, s.mnt)
 }
 
 // churn works in four directories as one of several; that others got there first is no error.

@@ -177,13 +177,13 @@ func tempDir(t *testing.T) string {
 
 // kind is one of the servers.
 type kind struct {
-	name string
-	root bool // mirrors the root directory, not the source
+	name   string
+	source string // the option that names the source; "": the root directory is mirrored, and the source with it
 }
 
 var (
-	passthroughLL = kind{name: "passthrough_ll"}
-	pathKinds     = []kind{{"passthrough", true}, {"passthrough_fh", true}}
+	passthroughLL = kind{"passthrough_ll", "source="}
+	pathKinds     = []kind{{"passthrough", ""}, {"passthrough_fh", ""}}
 )
 
 // server is a running server.
@@ -227,12 +227,12 @@ func mount(t *testing.T, source string, args ...string) *server {
 func (k kind) mount(t *testing.T, source string, args ...string) *server {
 	t.Helper()
 	first := []string{"-f"}
-	if !k.root {
-		first = append(first, "-o", "source="+source)
+	if k.source != "" {
+		first = append(first, "-o", k.source+source)
 	}
 	s := k.start(t, append(first, args...)...)
 	t.Cleanup(func() { s.unmount() })
-	if k.root {
+	if k.source == "" {
 		s.mnt = filepath.Join(s.point, source)
 	}
 	return s

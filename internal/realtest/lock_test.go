@@ -160,9 +160,25 @@ func TestLocks(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
-	source := tmpfs(t)
-	for _, args := range []string{"timeout=1", "writeback,clone_fd", "max_threads=1"} {
-		s := mount(t, source, "-o", args)
+	locks(t, tmpfs(t), passthroughLL, []string{"flock"}, "timeout=1", "writeback,clone_fd", "max_threads=1")
+	t.Run("signal", func(t *testing.T) { // ends a server in which somebody waits
+		source := tmpfs(t)
+		s := start(t, "-f", "-o", "source="+source)
+		a, b := startPeer(t, s.path("f"), "flock"), startPeer(t, s.path("f"), "flock")
+		require.Equal(t, "ok", a.do("try exclusive"))
+		b.say("wait exclusive")
+		s.await("the wait", b.waits)
+		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+		require.Equal(t, 1, s.wait())
+		require.NotEqual(t, "ok", b.hear())
+		require.Nil(t, mounted(t, s.point))
+	})
+}
+
+// locks locks in both ways with each of the options; the locks of the kinds in through are also those of the file below.
+func locks(t *testing.T, source string, k kind, through []string, options ...string) {
+	for _, args := range options {
+		s := k.mount(t, source, "-o", args)
 		for _, kind := range []string{"flock", "posix"} {
 			t.Run(args+" "+kind, func(t *testing.T) {
 				path := s.path(kind)
@@ -216,27 +232,18 @@ func TestLocks(t *testing.T) {
 				})
 			})
 		}
-		t.Run(args+" both sides", func(t *testing.T) { // flock goes through to the file below
-			a, b := startPeer(t, s.path("f"), "flock"), startPeer(t, filepath.Join(source, "f"), "flock")
-			require.Equal(t, "ok", a.do("try exclusive"))
-			require.Equal(t, "busy", b.do("try shared"))
-			require.Equal(t, "ok", a.do("try "))
-			require.Equal(t, "ok", b.do("try shared"))
-			a.say("wait exclusive")
-			s.await("the wait", a.waits)
-			require.Equal(t, "ok", b.do("try "))
-			require.Equal(t, "ok", a.hear())
-		})
+		for _, kind := range through {
+			t.Run(args+" "+kind+" both sides", func(t *testing.T) {
+				a, b := startPeer(t, s.path("f"), kind), startPeer(t, filepath.Join(source, "f"), kind)
+				require.Equal(t, "ok", a.do("try exclusive"))
+				require.Equal(t, "busy", b.do("try shared"))
+				require.Equal(t, "ok", a.do("try "))
+				require.Equal(t, "ok", b.do("try shared"))
+				a.say("wait exclusive")
+				s.await("the wait", a.waits)
+				require.Equal(t, "ok", b.do("try "))
+				require.Equal(t, "ok", a.hear())
+			})
+		}
 	}
-	t.Run("signal", func(t *testing.T) { // ends a server in which somebody waits
-		s := start(t, "-f", "-o", "source="+source)
-		a, b := startPeer(t, s.path("f"), "flock"), startPeer(t, s.path("f"), "flock")
-		require.Equal(t, "ok", a.do("try exclusive"))
-		b.say("wait exclusive")
-		s.await("the wait", b.waits)
-		require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
-		require.Equal(t, 1, s.wait())
-		require.NotEqual(t, "ok", b.hear())
-		require.Nil(t, mounted(t, s.mnt))
-	})
 }

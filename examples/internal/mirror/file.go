@@ -9,9 +9,28 @@ import (
 	"github.com/purefuse/purefuse/internal/sys"
 )
 
-func open(_ *hl.Context, path string, fi *hl.FileInfo) (err error) {
+func open(c *hl.Context, path string, fi *hl.FileInfo) (err error) {
 	fi.FH, err = handleOf(syscall.Open(path, int(fi.Flags)|syscall.O_CLOEXEC, 0))
+	if err == nil && fi.Flags&syscall.O_TRUNC != 0 && c.UID != 0 {
+		dropPrivileges(int(fi.FH))
+	}
 	return err
+}
+
+// dropPrivileges takes suid and, where it means anything, sgid off a file that a user has truncated by opening it. The kernel
+// does so in all other cases, and the file system below would do it here if this server had not the right to keep them.
+func dropPrivileges(fd int) {
+	var st syscall.Stat_t
+	if syscall.Fstat(fd, &st) != nil {
+		return
+	}
+	mode := st.Mode &^ syscall.S_ISUID
+	if mode&syscall.S_IXGRP != 0 {
+		mode &^= syscall.S_ISGID
+	}
+	if mode != st.Mode {
+		syscall.Fchmod(fd, uint32(mode&0o7777))
+	}
 }
 
 func create(_ *hl.Context, path string, mode uint32, fi *hl.FileInfo) (err error) {
