@@ -239,7 +239,7 @@ func TestReaddir(t *testing.T) {
 			require.Len(t, got, 52)
 			for i, e := range got {
 				require.EqualValues(t, i+1, e.Off)
-				require.EqualValues(t, unknownIno, e.Ino)
+				require.Equal(t, uint64(unknownIno), e.Ino)
 			}
 			require.Equal(t, []string{".", "..", "fileA"}, []string{got[0].Name, got[1].Name, got[2].Name})
 			require.EqualValues(t, modeDir>>12, got[0].Type)
