@@ -326,6 +326,30 @@ func (e *Env) DaemonExit(pid int) int {
 	}
 }
 
+// Build makes another example, such as the client of this one, and returns its path.
+func (e *Env) Build(name string) string {
+	path := filepath.Join(e.Dir, "built", name)
+	cmd := exec.Command("go", "build", "-o", path, "github.com/purefuse/purefuse/examples/"+name)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(e, err, "%s", out)
+	return path
+}
+
+// SameAsC runs the example and libfuse's example of that name with the same command lines, which must give the same output
+// and the same exit code. No line may lead to a mount.
+func (e *Env) SameAsC(name string, lines ...[]string) {
+	c := e.CompileC(name)
+	for _, args := range lines {
+		e.Each(strings.Join(args, " "), func(e *Env) {
+			theirCode, theirs := e.Finish(exec.Command(c, args...))
+			code, ours := e.Finish(e.Command(args...))
+			require.Equal(e, strings.ReplaceAll(theirs, c, e.Program), ours)
+			require.Equal(e, theirCode, code)
+		})
+	}
+}
+
 // CompileC makes libfuse's example of that name, from the source that Debian's libfuse3-dev has, and returns its path.
 func (e *Env) CompileC(name string) string {
 	path := filepath.Join(e.Dir, "c", name)
