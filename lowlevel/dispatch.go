@@ -227,22 +227,25 @@ func (s *Session) cutExtensions(p *Request) {
 
 // run calls the handler and sees to it that a panic there does not leave the caller waiting.
 func (s *Session) run(h *row, p *Request, r Req) {
-	defer s.recovered(p, r)
+	returned := false
+	defer func() {
+		if !returned {
+			s.recovered(p, r, recover())
+		}
+	}()
 	if s.debug {
 		defer p.handledBy(sys.GoroutineID())()
 	}
 	h.handle(s, p, r)
+	returned = true
 	if s.cfg.Strict && r.Pending() && !p.async && p.code != wire.OpInterrupt {
 		s.log.Error("fuse: operation returned without a reply", "op", p.code)
 		r.ReplyErr(syscall.EIO)
 	}
 }
 
-func (s *Session) recovered(p *Request, r Req) {
-	v := recover()
-	if v == nil {
-		return
-	}
+// recovered answers a request whose handler panicked with v, or ended its goroutine (nil).
+func (s *Session) recovered(p *Request, r Req, v any) {
 	e := syscall.EIO
 	var info RequestInfo
 	pending := p.pin(r.gen)

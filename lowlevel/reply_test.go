@@ -3,6 +3,7 @@
 package lowlevel_test
 
 import (
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -31,5 +32,19 @@ func TestPanicInsideReply(t *testing.T) {
 	}{{wire.OpLookup, 0, "x\x00"}, {wire.OpGetattr, 16, ""}, {wire.OpOpen, 8, ""}, {wire.OpRead, 40, ""}, {wire.OpStatfs, 0, ""}} {
 		_, err := k.Raw(c.op, 1, make([]byte, c.arg), []byte(c.pay))
 		require.ErrorIs(t, err, syscall.EIO, c.op)
+	}
+}
+
+// A handler may end its goroutine. Neither the request nor the worker is lost.
+func TestHandlerEndsGoroutine(t *testing.T) {
+	k := fusetest.New(t, &lowlevel.Operations{
+		Lookup:  func(lowlevel.EntryReq, lowlevel.NodeID, lowlevel.Name) { runtime.Goexit() },
+		Getattr: func(r lowlevel.AttrReq, _ lowlevel.NodeID, _ *lowlevel.FileInfo) { r.ReplyErr(syscall.EPERM) },
+	}, &lowlevel.Config{Workers: 1})
+	for range 20 {
+		_, err := k.Raw(wire.OpLookup, 1, nil, []byte("x\x00"))
+		require.ErrorIs(t, err, syscall.EIO)
+		_, err = k.Raw(wire.OpGetattr, 1, make([]byte, 16), nil)
+		require.ErrorIs(t, err, syscall.EPERM)
 	}
 }

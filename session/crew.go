@@ -94,8 +94,27 @@ func (c *crew) hire(q Queue) {
 	c.mu.Lock()
 	c.workers = append(c.workers, w)
 	c.mu.Unlock()
+	c.employ(w)
+}
+
+// employ lets w work. A handler may end its goroutine (runtime.Goexit, as a test's FailNow does); the work goes on on another.
+func (c *crew) employ(w *worker) {
 	c.idle.Add(1)
-	c.wg.Go(func() { c.work(w) })
+	c.wg.Go(func() {
+		over := false
+		defer func() {
+			if over {
+				return
+			}
+			if v := recover(); v != nil {
+				panic(v)
+			}
+			w.since.Store(0)
+			c.employ(w)
+		}()
+		c.work(w)
+		over = true
+	})
 }
 
 // grow hires one more worker on a queue of its own.
