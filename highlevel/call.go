@@ -74,12 +74,16 @@ func (f *FS) on(c *call, id NodeID, op func(path string, p *want) error) syscall
 	return f.errno(c, op(path, p))
 }
 
-// maybeOn is on with a FileInfo and at without.
-func (f *FS) maybeOn(c *call, id NodeID, fi *FileInfo, op func(path string, p *want) error) syscall.Errno {
+// maybeOn is on with a FileInfo and at without. A file without a name may be reached through a handle.
+func (f *FS) maybeOn(c *call, id NodeID, fi *FileInfo, op func(path string, fi *FileInfo) error) syscall.Errno {
 	if fi != nil {
-		return f.on(c, id, op)
+		return f.on(c, id, func(path string, _ *want) error { return op(path, fi) })
 	}
-	return f.at(c, id, nil, false, op)
+	err := f.at(c, id, nil, false, func(path string, _ *want) error { return op(path, nil) })
+	if err == syscall.ESTALE && f.reachable() {
+		return f.byHandle(c, id, func(fi *FileInfo) error { return op("", fi) })
+	}
+	return err
 }
 
 // at2 runs op with two locked paths.

@@ -44,7 +44,7 @@ type Config struct {
 
 	UseIno               bool // inode numbers are those of the file system
 	ReaddirIno           bool // without UseIno: listings have the node ids of names that are known
-	HardRemove           bool // remove open files, too, instead of hiding them
+	HardRemove           bool // remove open files, too, instead of hiding them; with NullPathOK, Getattr and its kind then get a handle
 	NullPathOK           bool // no paths for operations on open files
 	DirectIO             bool // every open is FileInfo.DirectIO
 	KernelCache          bool // every open is FileInfo.KeepCache

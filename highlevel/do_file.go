@@ -25,7 +25,7 @@ func (f *FS) doOpen(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 			fi.NoFlush = true
 		}
 		f.mu.Lock()
-		p.n.opens++
+		f.nowOpen(p.n, fi)
 		f.mu.Unlock()
 		return nil
 	})
@@ -89,7 +89,7 @@ func (f *FS) doCreate(r lowlevel.CreateReq, parent NodeID, name lowlevel.Name, m
 		f.mu.Lock()
 		n := f.lookedUp(p.n, sys.String(p.name))
 		f.entryOf(n, &e)
-		n.opens++
+		f.nowOpen(n, fi)
 		f.mu.Unlock()
 		return nil
 	})
@@ -168,6 +168,7 @@ func (f *FS) doRelease(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 				err = nil
 			}
 		}
+		f.notReachable(id, fi.FH)
 		f.top.Release(&c.Context, path, fi)
 		unused = f.closed(id)
 		return err

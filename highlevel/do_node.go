@@ -143,7 +143,7 @@ func (f *FS) seen(id NodeID, st *Stat, hide bool) {
 
 func (f *FS) doGetattr(r lowlevel.AttrReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
-	err := f.maybeOn(c, id, fi, func(path string, _ *want) error { return f.attributes(c, id, path, fi) })
+	err := f.maybeOn(c, id, fi, func(path string, fi *FileInfo) error { return f.attributes(c, id, path, fi) })
 	if !c.failed(err) {
 		f.seen(id, &c.stat, true)
 		r.ReplyAttr(&c.stat, f.cfg.AttrTimeout)
@@ -153,7 +153,7 @@ func (f *FS) doGetattr(r lowlevel.AttrReq, id NodeID, fi *FileInfo) {
 func (f *FS) doStatx(r lowlevel.StatxReq, id NodeID, flags, mask uint32, fi *FileInfo) {
 	c := f.call(r.Req)
 	var stx Statx
-	err := f.maybeOn(c, id, fi, func(path string, _ *want) error {
+	err := f.maybeOn(c, id, fi, func(path string, fi *FileInfo) error {
 		if path == "" {
 			flags |= atEmptyPath
 		}
@@ -169,7 +169,7 @@ const atEmptyPath = 0x1000
 
 func (f *FS) doSetattr(r lowlevel.AttrReq, id NodeID, a *lowlevel.SetAttr, fi *FileInfo) {
 	c := f.call(r.Req)
-	err := f.maybeOn(c, id, fi, func(path string, _ *want) error {
+	err := f.maybeOn(c, id, fi, func(path string, fi *FileInfo) error {
 		if err := f.change(c, path, a, fi); Errno(err) != 0 {
 			return err
 		}

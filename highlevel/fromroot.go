@@ -17,8 +17,8 @@ import (
 // root, whatever symlinks others make there meanwhile. POSIX and flock locks are kept by the kernel, among the users of the
 // mount. New files belong to the caller if the server is root.
 //
-// Everything is done with the server's rights: a mount for more than one user wants default_permissions. Init sets UseIno and
-// NullPathOK, and timeouts of 0, so that changes made beside the mount, and through other names of a file, show at once.
+// Everything is done with the server's rights: a mount for more than one user wants default_permissions. Init sets UseIno,
+// NullPathOK, HardRemove, and timeouts of 0, so that changes made beside the mount, and through other names of a file, show at once.
 // root must stay open as long as the file system.
 func FromRoot(root *os.Root) *Operations {
 	r := &rooted{root: root, super: os.Geteuid() == 0}
@@ -42,7 +42,7 @@ type rooted struct {
 }
 
 func (r *rooted) init(_ *Conn, cfg *Config) (any, error) {
-	cfg.UseIno, cfg.NullPathOK = true, true
+	cfg.UseIno, cfg.NullPathOK, cfg.HardRemove = true, true, true
 	cfg.EntryTimeout, cfg.AttrTimeout, cfg.NegativeTimeout = 0, 0, 0
 	return nil, nil
 }

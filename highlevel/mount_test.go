@@ -20,18 +20,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/purefuse/purefuse/fusetest"
 )
 
-// TestMain serves a mount if the environment says so: a process must not use a mount that it serves itself.
-func TestMain(m *testing.M) {
-	if what := os.Getenv("PUREFUSE_TEST_SERVE"); what != "" {
-		if err := serveMount(what, os.Getenv("PUREFUSE_TEST_DIR"), os.Getenv("PUREFUSE_TEST_SOURCE")); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+func TestMain(m *testing.M) { fusetest.Main(m, map[string]func(){"serve": serve}) }
+
+// serve mounts: a process must not use a mount that it serves itself. Its arguments are what, a directory, and the mount point.
+func serve() {
+	if err := serveMount(os.Args[1], os.Args[3], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	os.Exit(m.Run())
 }
 
 func serveMount(what, dir, source string) error {
@@ -58,62 +58,9 @@ func serveMount(what, dir, source string) error {
 	return Run(ctx, dir, ops, cfg)
 }
 
-// mountChild has another process mount what, and unmounts when the test ends. A test that hangs loses its connection.
 func mountChild(t *testing.T, what, source string) (dir string) {
 	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skip("there is no /dev/fuse")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	dir = t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "PUREFUSE_TEST_SERVE="+what, "PUREFUSE_TEST_DIR="+dir, "PUREFUSE_TEST_SOURCE="+source)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	require.NoError(t, cmd.Start())
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	var conn string
-	abort := func() {
-		if conn != "" {
-			os.WriteFile(conn, []byte("1"), 0)
-		}
-		cmd.Process.Kill()
-	}
-	watchdog := time.AfterFunc(2*time.Minute, abort)
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case err := <-exited:
-			require.NoError(t, err, out.String())
-		case <-time.After(20 * time.Second):
-			abort()
-			t.Errorf("server does not end: %s", out.String())
-		}
-		watchdog.Stop()
-		unix.Unmount(dir, unix.MNT_DETACH)
-	})
-	// Mounted when mountinfo says so; waiting for that touches nothing of the mount.
-	for {
-		info, err := os.ReadFile("/proc/self/mountinfo")
-		require.NoError(t, err)
-		for line := range strings.Lines(string(info)) {
-			if f := strings.Fields(line); len(f) > 4 && f[4] == dir {
-				_, minor, _ := strings.Cut(f[2], ":")
-				conn = "/sys/fs/fuse/connections/" + minor + "/abort"
-				return dir
-			}
-		}
-		select {
-		case err := <-exited:
-			exited <- err
-			t.Fatalf("server ended: %v %s", err, out.String())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
+	return fusetest.Mount(t, "serve", what, source)
 }
 
 func TestMountFromFS(t *testing.T) {
@@ -415,6 +362,8 @@ func TestMountFromRoot(t *testing.T) {
 		require.EqualValues(t, unix.S_IFDIR|0o2700, st.Mode)
 		require.EqualValues(t, 55, stat(t, at("group/f")).Gid)
 	})
+
+	t.Run("conform", func(t *testing.T) { fusetest.Conform(t, dir) })
 
 	// No file was left behind hidden.
 	list, err := os.ReadDir(source)

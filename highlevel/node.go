@@ -49,6 +49,7 @@ type nodeExtra struct {
 	mtime      Time
 	size       uint64
 	locks      []heldLock
+	handles    []*openHandle
 	prev, next *node // in the list of remembered nodes
 	listed     bool
 	forgotten  int64 // since when it is in the list

@@ -668,3 +668,53 @@ func TestInvalidatePath(t *testing.T) {
 	require.NoError(t, f.InvalidatePath("/"))
 	require.Equal(t, root, (<-k.Notifications()).NodeID)
 }
+
+// TestReachable: without paths and without hiding, a removed file is reached through whoever has it open, and a release waits
+// until that is over.
+func TestReachable(t *testing.T) {
+	m := newMemFS()
+	ops := m.ops()
+	inside, free := make(chan uint64), make(chan struct{})
+	released := make(chan uint64, 2)
+	fh := uint64(40)
+	create := ops.Create
+	ops.Create = func(c *Context, path string, mode uint32, fi *FileInfo) error {
+		fh++
+		fi.FH = fh
+		return create(c, path, mode, fi)
+	}
+	getattr := ops.Getattr
+	ops.Getattr = func(c *Context, path string, st *Stat, fi *FileInfo) error {
+		if path != "" || c.req.Op() != wire.OpGetattr {
+			return getattr(c, "/"+strings.TrimPrefix(path, "/"), st, nil)
+		}
+		inside <- fi.FH
+		<-free
+		st.Mode, st.Size = modeRegular, 77
+		return nil
+	}
+	ops.Release = func(_ *Context, _ string, fi *FileInfo) error {
+		released <- fi.FH
+		return nil
+	}
+	_, k := start(t, ops, &Config{HardRemove: true, NullPathOK: true})
+	e, h, err := k.Create(root, "x", os.O_RDWR, 0o644)
+	require.NoError(t, err)
+	require.NoError(t, k.Unlink(root, "x"))
+	require.Empty(t, m.tree())
+	got := make(chan fusetest.Attr, 1)
+	go func() {
+		st, _ := k.Getattr(e.NodeID)
+		got <- st
+	}()
+	require.EqualValues(t, 41, <-inside)
+	closed := make(chan error, 1)
+	go func() { closed <- h.Close() }()
+	require.Empty(t, released, "not while somebody uses it")
+	close(free)
+	require.EqualValues(t, 77, (<-got).Size)
+	require.NoError(t, <-closed)
+	require.EqualValues(t, 41, <-released)
+	_, err = k.Getattr(e.NodeID)
+	require.Equal(t, syscall.ESTALE, err)
+}

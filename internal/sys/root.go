@@ -115,6 +115,9 @@ func (a At) Open(flags int, mode uint32) (*os.File, error) {
 // Chmod is chmod(2); EOPNOTSUPP for a symlink.
 func (a At) Chmod(mode uint32) error {
 	defer a.done()
+	if a.Name == "" {
+		return again(func() error { return unix.Chmod(a.proc(), mode) })
+	}
 	// fchmodat2 is newer than the oldest kernels, and fchmod does not take O_PATH: a descriptor in /proc does both.
 	f, err := a.Open(unix.O_PATH, 0)
 	if err != nil {
