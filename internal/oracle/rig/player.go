@@ -146,9 +146,11 @@ func (p *Player) Steps() []Step {
 	return p.steps
 }
 
-// Step is one of them.
-func (p *Player) Step(i int) Step {
+// Take is one of them, which is empty afterwards.
+func (p *Player) Take(i int) Step {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.steps[i]
+	s := p.steps[i]
+	p.steps[i] = Step{}
+	return s
 }

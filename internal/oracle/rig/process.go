@@ -57,6 +57,9 @@ func Start(bin string) (*Process, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
+	if err := syscall.SetNonblock(fds[0], true); err != nil { // for Limit
+		return nil, os.NewSyscallError("fcntl", err)
+	}
 	theirs := os.NewFile(uintptr(fds[1]), "oracle")
 	defer theirs.Close()
 	p := &Process{cmd: exec.Command(bin), conn: os.NewFile(uintptr(fds[0]), "oracle")}
