@@ -54,9 +54,9 @@ func (f *FS) doLookup(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name) {
 			}
 			return f.find(c, p, path, nil, &e)
 		})
-		if err == syscall.ENOENT && f.cfg.NegativeTimeout > 0 {
-			e, err = lowlevel.Entry{EntryTimeout: f.cfg.NegativeTimeout}, 0
-		}
+	}
+	if err == syscall.ENOENT && f.cfg.NegativeTimeout > 0 {
+		e, err = lowlevel.Entry{EntryTimeout: f.cfg.NegativeTimeout}, 0
 	}
 	if !c.failed(err) {
 		r.ReplyEntry(&e)
