@@ -30,46 +30,51 @@ func (n *node) conflict(l *heldLock) *heldLock {
 }
 
 // setLock makes [l.Start, l.End] what l says for its owner: other locks of the owner are cut, and joined with l where they are
-// of the same kind and touch it.
+// of the same kind and touch it. The order of the list, of which conflict reports the first, is libfuse's.
 func (n *node) setLock(l heldLock) {
 	if l.Start > l.End || n.extra == nil && l.Type == syscall.F_UNLCK {
 		return
 	}
+	l.End = min(l.End, lowlevel.LockEOF)
 	x := n.more()
-	old := x.locks
-	x.locks = nil
-	for _, h := range old {
-		switch {
-		case h.owner != l.owner:
-		case h.Type == l.Type && h.PID == l.PID && h.Start <= next(l.End) && l.Start <= next(h.End):
-			l.Start, l.End = min(l.Start, h.Start), max(l.End, h.End)
-			continue
-		case h.Start <= l.End && l.Start <= h.End:
-			left, right := h, h
-			if h.Start < l.Start {
-				left.End = l.Start - 1
-				x.locks = append(x.locks, left)
-			}
-			if h.End > l.End {
-				right.Start = l.End + 1
-				x.locks = append(x.locks, right)
-			}
-			continue
+	i := 0
+search:
+	for i < len(x.locks) {
+		h := &x.locks[i]
+		same := h.Type == l.Type
+		gap := uint64(0)
+		if same {
+			gap = 1
 		}
-		x.locks = append(x.locks, h)
+		switch {
+		case h.owner != l.owner, h.End+gap < l.Start:
+			i++
+		case l.End+gap < h.Start:
+			break search
+		case same && h.Start <= l.Start && l.End <= h.End: // held already
+			return
+		case same:
+			l.Start, l.End = min(l.Start, h.Start), max(l.End, h.End)
+			x.locks = slices.Delete(x.locks, i, i+1)
+		case l.Start <= h.Start && h.End <= l.End:
+			x.locks = slices.Delete(x.locks, i, i+1)
+		case l.Start <= h.Start:
+			h.Start = l.End + 1
+			break search
+		case h.End <= l.End:
+			h.End = l.Start - 1
+			i++
+		default:
+			right := *h
+			right.Start, h.End = l.End+1, l.Start-1
+			i++
+			x.locks = slices.Insert(x.locks, i, right)
+			break search
+		}
 	}
 	if l.Type != syscall.F_UNLCK {
-		x.locks = append(x.locks, l)
+		x.locks = slices.Insert(x.locks, i, l)
 	}
-	slices.SortStableFunc(x.locks, func(a, b heldLock) int { return int(min(max(int64(a.Start-b.Start), -1), 1)) })
-}
-
-// next is the byte after a lock's end.
-func next(end uint64) uint64 {
-	if end >= lowlevel.LockEOF {
-		return end
-	}
-	return end + 1
 }
 
 func (f *FS) doGetlk(r lowlevel.LockReq, id NodeID, fi *FileInfo, lk *Flock) {
