@@ -54,7 +54,7 @@ func (f *FS) doReleasedir(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	}
 	d.mu.Lock() // a listing under way ends first
 	defer d.mu.Unlock()
-	own := FileInfo{FH: d.fh, Flags: fi.Flags}
+	own := FileInfo{FH: d.fh}
 	f.on(c, id, func(path string, _ *want) error { return f.top.Releasedir(&c.Context, path, &own) })
 	c.end()
 	r.ReplyErr(0)
@@ -159,12 +159,14 @@ func (l *filling) add(name string, st *Stat, off uint64, plus bool) bool {
 		return false
 	}
 	e := dirEntry{name: name, plus: plus && st != nil}
-	if st != nil {
+	switch {
+	case st == nil:
+	case l.plus && !plus:
+		e.stat.Mode, e.stat.Ino = st.Mode, st.Ino
+	default:
 		e.stat = *st
 	}
-	if !(e.plus && l.plus) {
-		l.number(&e, st != nil)
-	}
+	l.number(&e, st != nil)
 	if off == 0 {
 		if l.direct {
 			l.err = syscall.EIO
@@ -182,7 +184,7 @@ func (l *filling) add(name string, st *Stat, off uint64, plus bool) bool {
 	return l.put(&e, off)
 }
 
-// number gives an entry the inode number of a plain listing.
+// number gives an entry the inode number that it has unless it is looked up.
 func (l *filling) number(e *dirEntry, known bool) {
 	f := l.f
 	if f.cfg.UseIno && known {
