@@ -474,7 +474,7 @@ func (g *generator) list() request {
 		}
 	}
 	if g.one(10) {
-		off = pick[uint64](g, 3, 7, 1000, 1<<62, math.MaxUint64)
+		off = pick[uint64](g, 3, 7, 1000, 1<<62, math.MaxInt64)
 	}
 	r.Args = [10]uint64{off, pick[uint64](g, 0, 24, 100, 152, 160, 300, 500, 1000, 4096, 4096)}
 	return r

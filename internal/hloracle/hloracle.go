@@ -148,3 +148,12 @@ func (r *request) describe() string {
 	}
 	return b.String()
 }
+
+// describe is the whole sequence as text.
+func (s *sequence) describe() string {
+	b := fmt.Appendf(nil, "%+v\n", s.Config)
+	for i := range s.Requests {
+		b = fmt.Appendf(b, "%4d %s\n", i, s.Requests[i].describe())
+	}
+	return string(b)
+}

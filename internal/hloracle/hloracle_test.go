@@ -5,6 +5,7 @@ package hloracle
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"runtime"
@@ -32,7 +33,10 @@ func (p *pair) check(seed, i uint64, hits map[string]int) (*sequence, error) {
 	s, gen := start(seed, i)
 	err := p.play(&s, gen, hits)
 	var d *mismatch
-	if err == nil || !errors.As(err, &d) {
+	if err != nil && !errors.As(err, &d) {
+		err = fmt.Errorf("%w\n%s", err, s.describe())
+	}
+	if d == nil {
 		return &s, err
 	}
 	shrink(s, func(t *sequence) bool {

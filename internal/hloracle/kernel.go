@@ -18,6 +18,7 @@ type knode struct {
 	lookups uint64
 	opens   int // files; directories count, too, where only the kernel's word is meant
 	files   int
+	hidden  bool   // to be unlinked with the last release
 	parent  *knode // nil: the root, or without a name
 	name    string
 	mode    uint32
@@ -38,6 +39,8 @@ type khandle struct {
 	offs   []uint64 // seen in listings
 	list   []entry  // of a directory that is listed whole
 	plus   bool     // list was made for READDIRPLUS
+	// numbers are the inode numbers of names in the list
+	numbers map[string]uint64
 }
 
 // kernel is what a kernel, and who looks over libfuse's shoulder, knows of a session.
@@ -190,7 +193,8 @@ func (k *kernel) allowed(r *request, n, n2 *knode, h, h2 *khandle) bool {
 		return h.dir && !h.spent
 	case wire.OpReaddirplus:
 		_, ok := k.path(h.node)
-		return h.dir && !h.spent && ok
+		// A whole listing is asked for from its beginning: libfuse and purefuse would number its nodes in different orders.
+		return h.dir && !h.spent && ok && (k.cfg.Listing == offsets || r.Args[0] == 0 || h.list != nil)
 	case wire.OpReleasedir, wire.OpFsyncdir:
 		return h.dir
 	case wire.OpIoctl:
@@ -277,6 +281,7 @@ func (k *kernel) lose(dir *knode, name, hidden string, ok bool) {
 	case n == nil:
 	case hidden != "":
 		k.named(n, dir, hidden)
+		n.hidden = true
 	case ok:
 		k.unnamed(n)
 	}

@@ -25,6 +25,7 @@ type game struct {
 	hits map[string]int
 	seq  *sequence
 	over bool // the sides are not comparable any more, and a rule has said why
+	lost bool // libfuse would not survive the end of the session
 }
 
 // mismatch is a difference that no rule covers.
@@ -37,6 +38,9 @@ type mismatch struct {
 	want  rig.Step // what the rules make of it
 	got   rig.Step // what purefuse did
 }
+
+// errLost says that the C side cannot be used any more, and that this is all right.
+var errLost = errors.New("the C side is lost")
 
 // pair is a C oracle, which one session after the other uses.
 type pair struct {
@@ -51,19 +55,38 @@ func newPair(bin string) (*pair, error) {
 
 // play plays a sequence, to which gen adds if it is not nil, and returns a *mismatch if the sides differ.
 func (p *pair) play(s *sequence, gen *generator, hits map[string]int) error {
+	if strings.Contains(s.Config.Options, "modules=") { // libfuse has none any more after its first fuse_destroy
+		if err := p.restart(); err != nil {
+			return err
+		}
+	}
 	err := p.session(s, gen, hits)
 	var d *mismatch
 	if err == nil || errors.As(err, &d) && d.index > len(s.Requests) {
 		return err
 	}
-	// The C side may be anywhere: the next session gets a new one.
-	stopErr := p.p.Stop()
-	again, startErr := rig.Start(p.bin)
-	p.p = again
-	if d != nil {
-		return errors.Join(d, startErr)
+	if err == errLost {
+		return p.restart()
 	}
-	return errors.Join(err, stopErr, startErr)
+	// The C side may be anywhere: the next session gets a new one.
+	if d == nil {
+		return errors.Join(err, p.p.Stop(), p.restart())
+	}
+	if restarted := p.restart(); restarted != nil {
+		return restarted
+	}
+	return err
+}
+
+// restart replaces the C side.
+func (p *pair) restart() error {
+	stopped := p.p.Stop() // it may have been in the middle of something
+	again, err := rig.Start(p.bin)
+	if err != nil {
+		return errors.Join(stopped, err)
+	}
+	p.p = again
+	return nil
 }
 
 func (p *pair) session(s *sequence, gen *generator, hits map[string]int) (err error) {
@@ -191,6 +214,12 @@ func (gm *game) step(i int, x *resolved) error {
 	if gm.over {
 		return nil
 	}
+	gm.learn(x, want, cfh, gfh)
+	if x.Op == wire.OpRelease {
+		if err := gm.forsaken(x); err != nil || gm.over {
+			return err
+		}
+	}
 	if !slices.Equal(gm.c.deleted, gm.g.deleted) {
 		note := func(s rig.Step, ids []uint64) rig.Step {
 			return rig.Step{Lines: append(slices.Clone(s.Lines), fmt.Sprintf("deleted nodes %d", ids))}
@@ -198,7 +227,6 @@ func (gm *game) step(i int, x *resolved) error {
 		return &mismatch{seq: gm.seq, index: i, what: "nodes that are deleted", c: note(cs, gm.c.deleted), want: note(want, gm.c.deleted),
 			got: note(gs, gm.g.deleted)}
 	}
-	gm.learn(x, want, cfh, gfh)
 	for _, id := range gm.c.deleted {
 		gm.k.deleted(id)
 	}
@@ -288,6 +316,12 @@ func (gm *game) learn(x *resolved, s rig.Step, cfh, gfh uint64) {
 // end ends the session. Hidden files that are left are unlinked in whatever order.
 func (gm *game) end(i int) error {
 	gm.c.tree.seen, gm.g.tree.seen = nil, nil
+	if gm.lost {
+		if _, err := gm.g.end(); err != nil {
+			return err
+		}
+		return errLost
+	}
 	cs, err := gm.c.end()
 	if err != nil {
 		return err

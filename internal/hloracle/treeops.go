@@ -346,7 +346,7 @@ func (t *tree) list(c *call, n *inode, a *answer) {
 			continue
 		}
 		out := entry{name: e.name, off: e.off}
-		if how == whole || how == confused && i > 3 {
+		if how == whole || how == confused && i > 3 && c.arg[0] == 0 {
 			out.off = 0
 		}
 		st := t.stat(e.node)

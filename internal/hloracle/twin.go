@@ -34,7 +34,7 @@ func fileOf(fi *highlevel.FileInfo) file {
 		bit uint32
 	}{{fi.WritePage, bWritePage}, {fi.Flush, bFlush}, {fi.FlockRelease, bFlockRelease}, {fi.DirectIO, bDirectIO}, {fi.KeepCache, bKeepCache},
 		{fi.NonSeekable, bNonSeekable}, {fi.CacheReaddir, bCacheReaddir}, {fi.NoFlush, bNoFlush},
-		{fi.KillPriv || fi.ParallelDirectWrites || fi.Stream || fi.Backing != 0, bOther}} {
+		{fi.ParallelDirectWrites || fi.Stream || fi.Backing != 0, bOther}} {
 		if b.on {
 			f.Bits |= b.bit
 		}
@@ -347,6 +347,7 @@ type goSide struct {
 	idle    chan struct{} // the request is done
 	done    chan error    // the session is over
 	steps   int
+	ended   bool
 	deleted []uint64 // nodes since the last request
 }
 
@@ -423,6 +424,10 @@ func (g *goSide) invalidate(path string) (rig.Step, error) {
 
 // end ends the session and returns what that led to.
 func (g *goSide) end() (rig.Step, error) {
+	if g.ended {
+		return rig.Step{}, nil
+	}
+	g.ended = true
 	close(g.feed)
 	err := <-g.done
 	return g.player.Take(g.steps), err
