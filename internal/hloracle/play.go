@@ -216,9 +216,11 @@ func (gm *game) step(i int, x *resolved) error {
 	}
 	gm.learn(x, want, cfh, gfh)
 	if x.Op == wire.OpRelease {
-		if err := gm.forsaken(x); err != nil || gm.over {
+		if err := gm.forsaken(i, x); err != nil || gm.over {
 			return err
 		}
+		slices.Sort(gm.c.deleted) // forsaken changes the order
+		slices.Sort(gm.g.deleted)
 	}
 	if !slices.Equal(gm.c.deleted, gm.g.deleted) {
 		note := func(s rig.Step, ids []uint64) rig.Step {
