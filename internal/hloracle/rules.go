@@ -27,6 +27,7 @@ var ruleNames = []string{
 	"readdirplus-dots",
 	"readdirplus-leak",
 	"readdirplus-whole",
+	"removed-file",
 	"rename-noreplace",
 }
 
@@ -61,6 +62,8 @@ func (gm *game) rules(x *resolved, cs, gs rig.Step) (want rig.Step, err error) {
 		gm.opendirFlags(x, &want)
 	case wire.OpCreate:
 		err = gm.createNotRegular(x, &want)
+	case wire.OpGetattr, wire.OpSetattr:
+		gm.removedFile(x, &want, gs)
 	case wire.OpRename2:
 		gm.renameNoreplace(x, &want, &gs)
 	case wire.OpDestroy:
@@ -154,16 +157,37 @@ func (gm *game) moduleGaps(x *resolved, want *rig.Step, got rig.Step) {
 	if path, ok := gm.k.path(x.node); ok && !gm.seq.Config.is(fNullpathOK) {
 		c.path = gm.below(path)
 	}
-	var lines []string
+	gm.replay(x, want, got, c)
+}
+
+// replay makes calls that only purefuse has made reach libfuse's file system, too.
+func (gm *game) replay(x *resolved, want *rig.Step, got rig.Step, calls ...call) {
 	t := gm.c.tree
 	line := t.line
-	t.line = func(l string) { lines = append(lines, l) }
-	a := t.serve(&c)
-	t.line = line
-	want.Lines, want.Replies = lines, got.Replies
-	if a.err != 0 {
-		want.Replies = [][]byte{errorReply(x.unique, a.err)}
+	t.line = func(l string) { want.Lines = append(want.Lines, l) }
+	want.Replies = got.Replies
+	for i := range calls {
+		if a := t.serve(&calls[i]); a.err != 0 {
+			want.Replies = [][]byte{errorReply(x.unique, a.err)}
+		}
 	}
+	t.line = line
+}
+
+// removedFile: without hidden files and without paths for open ones, a removed file is still reached through a handle.
+func (gm *game) removedFile(x *resolved, want *rig.Step, got rig.Step) {
+	c := &gm.seq.Config
+	if _, ok := gm.k.path(x.node); ok || x.handle != nil || x.node.files == 0 || !c.is(fHardRemove) || !c.is(fNullpathOK) ||
+		!gm.hit("removed-file") {
+		return
+	}
+	i := slices.IndexFunc(gm.k.handles, func(h *khandle) bool { return h.node == x.node && !h.dir })
+	var calls []call
+	for _, s := range gm.g.tree.seen {
+		s.call.path, s.call.fi = "", file{FH: gm.k.handles[i].fh[0], There: 1}
+		calls = append(calls, s.call)
+	}
+	gm.replay(x, want, got, calls...)
 }
 
 // forsaken: after the last release libfuse leaves a node under the hidden name that its file does not have any more, purefuse
