@@ -8,7 +8,7 @@ import "strconv"
 // The file in the mount and its requests, which carry one C size_t.
 const (
 	Name    = "fioc"
-	GetSize = read<<30 | sizeT<<16 | 'E'<<8 | 0
+	GetSize = read<<30 | sizeT<<16 | 'E'<<8
 	SetSize = write<<30 | sizeT<<16 | 'E'<<8 | 1
 )
 
