@@ -195,7 +195,12 @@ func (s *Server) Unmount(lazy bool) error {
 // end unmounts and waits for the server.
 func (s *Server) end() {
 	Watch(s.tb, patient, func() {
-		if err := s.Unmount(false); err != nil {
+		err := s.Unmount(false)
+		// A server that has only just mounted may still have a descriptor of its mount.
+		for start := time.Now(); errors.Is(err, syscall.EBUSY) && time.Since(start) < time.Second; err = s.Unmount(false) {
+			time.Sleep(time.Millisecond)
+		}
+		if err != nil {
 			s.tb.Errorf("fusetest: unmount %s: %v", s.Dir, err)
 			s.Unmount(true)
 		}

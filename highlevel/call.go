@@ -32,6 +32,18 @@ func (f *FS) call(r lowlevel.Req) *call {
 	return &call{Context: Context{UID: who.UID, GID: who.GID, PID: who.PID, Umask: who.Umask, FS: f, Private: f.top.private, req: r}}
 }
 
+// undoing is a call that takes back what c did for a caller who is gone. Its context has no request.
+func (c *call) undoing() *call {
+	return &call{Context: Context{UID: c.UID, GID: c.GID, PID: c.PID, Umask: c.Umask, FS: c.FS, Private: c.FS.top.private}}
+}
+
+// replyEntry answers with an entry, whose lookup is not counted if nobody waits for it any more.
+func (c *call) replyEntry(r lowlevel.EntryReq, e *lowlevel.Entry) {
+	if r.ReplyEntry(e) == syscall.ENOENT && e.NodeID != 0 {
+		c.FS.forget(e.NodeID, 1)
+	}
+}
+
 // failed ends the call, and sends the error if there is one.
 func (c *call) failed(e syscall.Errno) bool {
 	c.end()

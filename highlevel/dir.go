@@ -42,7 +42,15 @@ func (f *FS) doOpendir(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 	}
 	out := FileInfo{CacheReaddir: in.CacheReaddir, KeepCache: in.KeepCache}
 	out.FH = f.dirs.Put(&dir{id: id, fh: in.FH})
-	r.ReplyOpen(&out)
+	if r.ReplyOpen(&out) == syscall.ENOENT {
+		f.dirs.Take(out.FH)
+		f.releasedir(c.undoing(), id, in)
+	}
+}
+
+// releasedir tells the file system that a directory is not open any more.
+func (f *FS) releasedir(c *call, id NodeID, own FileInfo) {
+	f.on(c, id, func(path string, _ *want) error { return f.top.Releasedir(&c.Context, path, &own) })
 }
 
 func (f *FS) doReleasedir(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
@@ -54,8 +62,7 @@ func (f *FS) doReleasedir(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	}
 	d.mu.Lock() // a listing under way ends first
 	defer d.mu.Unlock()
-	own := FileInfo{FH: d.fh}
-	f.on(c, id, func(path string, _ *want) error { return f.top.Releasedir(&c.Context, path, &own) })
+	f.releasedir(c, id, FileInfo{FH: d.fh})
 	c.end()
 	r.ReplyErr(0)
 }

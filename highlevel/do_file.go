@@ -30,7 +30,10 @@ func (f *FS) doOpen(r lowlevel.OpenReq, id NodeID, fi *FileInfo) {
 		return nil
 	})
 	if !c.failed(err) {
-		r.ReplyOpen(fi)
+		out := *fi // goes with the request
+		if r.ReplyOpen(fi) == syscall.ENOENT {
+			f.release(c.undoing(), id, &out)
+		}
 	}
 }
 
@@ -94,7 +97,11 @@ func (f *FS) doCreate(r lowlevel.CreateReq, parent NodeID, name lowlevel.Name, m
 		return nil
 	})
 	if !c.failed(err) {
-		r.ReplyCreate(&e, fi)
+		out := *fi
+		if r.ReplyCreate(&e, fi) == syscall.ENOENT {
+			f.release(c.undoing(), e.NodeID, &out)
+			f.forget(e.NodeID, 1)
+		}
 	}
 }
 
@@ -160,6 +167,13 @@ func (f *FS) doFlush(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 
 func (f *FS) doRelease(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	c := f.call(r.Req)
+	err := f.release(c, id, fi)
+	c.end()
+	r.ReplyErr(err)
+}
+
+// release ends an open.
+func (f *FS) release(c *call, id NodeID, fi *FileInfo) syscall.Errno {
 	var unused *node
 	err := f.on(c, id, func(path string, _ *want) error {
 		var err error
@@ -176,8 +190,7 @@ func (f *FS) doRelease(r lowlevel.ErrReq, id NodeID, fi *FileInfo) {
 	if unused != nil {
 		f.unlinkHidden(c, unused)
 	}
-	c.end()
-	r.ReplyErr(err)
+	return err
 }
 
 // closed counts a release, and returns the node if it was the last one of a hidden file.

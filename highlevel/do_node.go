@@ -59,7 +59,7 @@ func (f *FS) doLookup(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name) {
 		e, err = lowlevel.Entry{EntryTimeout: f.cfg.NegativeTimeout}, 0
 	}
 	if !c.failed(err) {
-		r.ReplyEntry(&e)
+		c.replyEntry(r, &e)
 	}
 }
 
@@ -258,7 +258,7 @@ func (f *FS) create(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name, op f
 		return f.find(c, p, path, nil, &e)
 	})
 	if !c.failed(err) {
-		r.ReplyEntry(&e)
+		c.replyEntry(r, &e)
 	}
 }
 
@@ -283,7 +283,7 @@ func (f *FS) doMknod(r lowlevel.EntryReq, parent NodeID, name lowlevel.Name, mod
 		return f.find(c, p, path, nil, &e)
 	})
 	if !c.failed(err) {
-		r.ReplyEntry(&e)
+		c.replyEntry(r, &e)
 	}
 }
 
@@ -306,7 +306,7 @@ func (f *FS) doLink(r lowlevel.EntryReq, id, newparent NodeID, newname lowlevel.
 		return f.find(c, p, to, nil, &e)
 	})
 	if !c.failed(err) {
-		r.ReplyEntry(&e)
+		c.replyEntry(r, &e)
 	}
 }
 

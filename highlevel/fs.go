@@ -269,7 +269,7 @@ func (f *FS) errno(c *call, err error) syscall.Errno {
 		return e
 	}
 	e := Errno(err)
-	if e == syscall.EIO {
+	if e == syscall.EIO && c.req != (lowlevel.Req{}) {
 		f.log.Debug("fuse: I/O error", "op", c.req.Op(), "err", err)
 	}
 	return e
