@@ -194,15 +194,16 @@ func (n *Notifier) ExpireEntry(parent NodeID, name string) error {
 	return n.do(message{code: wire.NotifyInvalEntry, node: parent, name: name, flags: wire.ExpireOnly})
 }
 
-// Delete tells the kernel that a name was removed behind its back. It is InvalEntry that also tells inotify, and that makes
-// the name go even while it is in use. The errno is ENOENT if the name is not child's, EBUSY if it is a mount point,
-// ENOTEMPTY for a directory in which the kernel knows names. It waits for the locks of both. Since minor 18.
+// Delete tells the kernel that a name was removed behind its back, together with the inode. It is InvalEntry that also takes
+// the inode for unlinked: those who watch it with inotify hear IN_DELETE_SELF. The errno is ENOENT if the name is not
+// child's (its time ends all the same), EBUSY if it is a mount point, ENOTEMPTY for a directory with names in use. It waits
+// for the locks of both. Since minor 18.
 func (n *Notifier) Delete(parent, child NodeID, name string) error {
 	return n.do(message{code: wire.NotifyDelete, node: parent, child: child, name: name})
 }
 
-// Store puts data into the page cache at off, as if the kernel had read them; the file grows if need be. It waits for pages
-// that are being read or written. Later().Store keeps a copy of data. Since minor 15.
+// Store puts data into the page cache at off, as if the kernel had read them; the file grows if need be, after which the
+// kernel asks for its attributes, which must agree. It waits for pages that are being read or written. Later().Store keeps a copy of data. Since minor 15.
 func (n *Notifier) Store(ino NodeID, off int64, data ...[]byte) error {
 	m := message{code: wire.NotifyStore, node: ino, off: off, data: data}
 	if uint64(m.dataSize()) > math.MaxUint32-headSize-24 {
