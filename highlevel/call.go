@@ -91,8 +91,12 @@ func (f *FS) maybeOn(c *call, id NodeID, fi *FileInfo, op func(path string, fi *
 	if fi != nil {
 		return f.on(c, id, func(path string, _ *want) error { return op(path, fi) })
 	}
-	err := f.at(c, id, nil, false, func(path string, _ *want) error { return op(path, nil) })
-	if err == syscall.ESTALE && f.reachable() {
+	called := false
+	err := f.at(c, id, nil, false, func(path string, _ *want) error {
+		called = true
+		return op(path, nil)
+	})
+	if !called && err == syscall.ESTALE && f.reachable() {
 		return f.byHandle(c, id, func(fi *FileInfo) error { return op("", fi) })
 	}
 	return err
