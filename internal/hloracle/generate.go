@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,7 +39,7 @@ const (
 func start(seed, i uint64) (sequence, *generator) {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, i)), theme: theme(i % uint64(themes))}
 	g.left = 8 + g.IntN(40)
-	g.names = []string{"a", "b", "d", "e", "entry03", strings.Repeat("n", 255), "wei\xc3\x9f", "...", ".fuse_hidden0000000200000001"}
+	g.names = []string{"a", "b", "d", "e", "l", "entry03", strings.Repeat("n", 255), "wei\xc3\x9f", "...", ".fuse_hidden0000000200000001"}
 	return sequence{Config: g.config()}, g
 }
 
@@ -91,14 +92,14 @@ func (g *generator) config() config {
 	}
 	if g.one(12) {
 		options = append(options, "modules=subdir", "subdir=/sub")
-		if g.one(2) {
-			options = append(options, "rellinks")
-		}
 	}
 	for _, o := range []string{"kernel_cache", "no_rofd_flush", "negative_timeout=2.5"} {
 		if g.one(16) {
 			options = append(options, o)
 		}
+	}
+	if slices.Contains(options, "subdir=/sub") && !g.one(3) {
+		options = append(options, "rellinks")
 	}
 	c.Options = strings.Join(options, ",")
 	if c.without(opInit) {
@@ -203,7 +204,7 @@ var kinds = []kind{
 	{[themes]int{8, 4, 2, 20, 2}, (*generator).onFile},
 	{[themes]int{5, 2, 1, 8, 1}, (*generator).locks},
 	{[themes]int{6, 3, 2, 8, 2}, (*generator).attr},
-	{[themes]int{5, 1, 2, 2, 2}, (*generator).onNode},
+	{[themes]int{6, 2, 2, 2, 2}, (*generator).onNode},
 	{[themes]int{2, 1, 8, 1, 4}, (*generator).opendir},
 	{[themes]int{8, 2, 34, 1, 12}, (*generator).list},
 	{[themes]int{2, 2, 2, 3, 1}, (*generator).odd},
@@ -262,7 +263,7 @@ func (g *generator) create() request {
 		r.Args = [10]uint64{g.mode(), 0o27}
 	case 4:
 		r.Op = wire.OpSymlink
-		r.Name2 = pick(g, "a", "/sub/d", "/sub", "../x", strings.Repeat("t", 4095))
+		r.Name2 = pick(g, "a", "/sub/d", "/sub", "/sub", "../x", strings.Repeat("t", 4095))
 	case 5:
 		r.Op = wire.OpLink
 		r.Node2 = g.node()
@@ -431,6 +432,11 @@ func (g *generator) onNode() request {
 	switch g.IntN(9) {
 	case 0:
 		r.Op = wire.OpReadlink
+		for range 4 {
+			if n := g.k.known[g.IntN(len(g.k.known))]; n.mode&typeOf == syscall.S_IFLNK {
+				r.Node = n.ref
+			}
+		}
 	case 1:
 		r.Op, r.Args = wire.OpAccess, [10]uint64{g.Uint64N(8)}
 	case 2:

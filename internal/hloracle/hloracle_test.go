@@ -60,6 +60,7 @@ func TestOracle(t *testing.T) {
 		mu      sync.Mutex
 		hits    = map[string]int{}
 		opcodes = map[wire.Opcode]int{}
+		calls   [opCount]int
 		total   int
 	)
 	for range runtime.GOMAXPROCS(0) {
@@ -98,13 +99,16 @@ func TestOracle(t *testing.T) {
 			for k, n := range h {
 				hits[k] += n
 			}
+			for o, n := range p.calls {
+				calls[o] += n
+			}
 		})
 	}
 	wg.Wait()
 	if t.Failed() {
 		return
 	}
-	t.Logf("%d requests; differences met: %v", total, hits)
+	t.Logf("%d requests, calls %v; differences met: %v", total, calls, hits)
 	// One more is the condition's own.
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= routines+1 }, 5*time.Second, time.Millisecond, "goroutines left")
 	require.Equal(t, fds, openFiles(t), "descriptors left")
@@ -112,6 +116,16 @@ func TestOracle(t *testing.T) {
 		return
 	}
 	require.Empty(t, missing(hits), "rules that nothing needed")
+	for o, n := range calls {
+		require.NotZero(t, n, "%s was never called", opNames[o])
+	}
+	for o := wire.OpLookup; o <= wire.OpLseek; o++ {
+		switch o {
+		case 7, 19, wire.OpInit, wire.OpInterrupt, wire.OpNotifyReply: // no operation of this layer
+		default:
+			require.NotZero(t, opcodes[o], "no request with opcode %v", o)
+		}
+	}
 }
 
 func openFiles(t *testing.T) int {

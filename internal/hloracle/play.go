@@ -44,13 +44,14 @@ var errLost = errors.New("the C side is lost")
 
 // pair is a C oracle, which one session after the other uses.
 type pair struct {
-	bin string
-	p   *rig.Process
+	bin   string
+	p     *rig.Process
+	calls [opCount]int // that reached the file system
 }
 
 func newPair(bin string) (*pair, error) {
 	p, err := rig.Start(bin)
-	return &pair{bin, p}, err
+	return &pair{bin: bin, p: p}, err
 }
 
 // play plays a sequence, to which gen adds if it is not nil, and returns a *mismatch if the sides differ.
@@ -98,6 +99,11 @@ func (p *pair) session(s *sequence, gen *generator, hits map[string]int) (err er
 	if err != nil {
 		return err
 	}
+	defer func() {
+		for o, n := range c.tree.served {
+			p.calls[o] += n
+		}
+	}()
 	gm := &game{k: newKernel(&s.Config), c: c, g: g, hits: hits, seq: s}
 	defer func() {
 		if err != nil {

@@ -27,6 +27,7 @@ var ruleNames = []string{
 	"readdirplus-dots",
 	"readdirplus-leak",
 	"readdirplus-whole",
+	"rellinks-base",
 	"removed-file",
 	"rename-noreplace",
 }
@@ -64,6 +65,8 @@ func (gm *game) rules(x *resolved, cs, gs rig.Step) (want rig.Step, err error) {
 		err = gm.createNotRegular(x, &want)
 	case wire.OpGetattr, wire.OpSetattr:
 		gm.removedFile(x, &want, gs)
+	case wire.OpReadlink:
+		gm.rellinksBase(x, &want)
 	case wire.OpRename2:
 		gm.renameNoreplace(x, &want, &gs)
 	case wire.OpDestroy:
@@ -114,6 +117,20 @@ func (gm *game) createNotRegular(x *resolved, want *rig.Step) error {
 		}
 	}
 	return nil
+}
+
+// rellinksBase: subdir leaves links to the directory itself as they are, which is outside of the mount.
+func (gm *game) rellinksBase(x *resolved, want *rig.Step) {
+	b, ok := succeeded(x, want)
+	if !ok || string(b) != "/sub" || !strings.HasSuffix(gm.seq.Config.Options, "rellinks") || !gm.hit("rellinks-base") {
+		return
+	}
+	path, _ := gm.k.path(x.node)
+	target := strings.Repeat("../", strings.Count(path, "/")-1)
+	if target == "" {
+		target = "."
+	}
+	want.Replies = [][]byte{append(pack(nil, uint32(headerOut+len(target)), uint32(0), x.unique), target...)}
 }
 
 // renameNoreplace: libfuse hides an open file before it asks the file system for a rename that must not replace it, which
@@ -324,7 +341,7 @@ func (gm *game) listed(x *resolved, want *rig.Step, gs rig.Step) error {
 	_, ok := succeeded(x, want)
 	plus := x.Op == wire.OpReaddirplus
 	filled := gm.filled()
-	if filled {
+	if slices.ContainsFunc(gm.c.tree.seen, func(s seen) bool { return s.call.op == opReaddir }) {
 		x.handle.list, x.handle.plus = nil, false
 	}
 	if !ok || filled && len(gm.c.tree.given) == 0 {

@@ -26,6 +26,8 @@ type tree struct {
 	lastFH  uint64
 	calls   uint64
 
+	served [opCount]int // calls so far
+
 	line  func(string) // what reached it
 	calm  bool         // say nothing, never fail, and know every name
 	seen  []seen       // calls since the last request
@@ -76,6 +78,11 @@ func newTree(cfg *config, line func(string)) *tree {
 		t.mkdir("/"+name+"/d", 0o700)
 		t.put("/"+name+"/a", t.inode(syscall.S_IFREG|0o644))
 		t.put("/"+name+"/b", t.inode(syscall.S_IFREG|0o600))
+		for _, dir := range []string{"/" + name, "/" + name + "/d"} {
+			l := t.inode(syscall.S_IFLNK | 0o777)
+			l.data = []byte("/sub")
+			t.put(dir+"/l", l)
+		}
 	}
 	t.put("/a", t.inode(syscall.S_IFREG|0o644))
 	for i := range 12 {
@@ -204,6 +211,7 @@ func (t *tree) serve(c *call) (a answer) {
 	} else {
 		a = t.do(c, whim>>20)
 	}
+	t.served[c.op]++
 	t.line(text)
 	t.seen = append(t.seen, seen{*c, a})
 	return a

@@ -237,6 +237,8 @@ func (t *tree) resize(n *inode, size int64) syscall.Errno {
 	switch {
 	case n.is(syscall.S_IFDIR):
 		return syscall.EISDIR
+	case !n.is(syscall.S_IFREG):
+		return syscall.EINVAL
 	case size < 0 || size > maxFile:
 		return syscall.EFBIG
 	}
