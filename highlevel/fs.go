@@ -15,10 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/lowlevel"
 	"github.com/purefuse/purefuse/session"
-	"github.com/purefuse/purefuse/wire"
 )
 
 // FS is one mount of a file system, libfuse's struct fuse.
@@ -247,11 +245,9 @@ func (f *FS) InvalidatePath(path string) error {
 			return syscall.ENOENT
 		}
 	}
-	body := wire.NotifyInvalInodeOut{Ino: uint64(n.id)}
+	id := n.id
 	f.mu.Unlock()
-	head := wire.OutHeader{Error: int32(wire.NotifyInvalInode)}
-	head.Len = uint32(sys.SizeOf[wire.OutHeader]() + sys.SizeOf[wire.NotifyInvalInodeOut]())
-	return f.s.Send(sys.Bytes(&head), sys.Bytes(&body))
+	return f.s.Notify().InvalInode(lowlevel.NodeID(id), 0, 0)
 }
 
 func (f *FS) now() int64 { return int64(time.Since(f.epoch)) }
