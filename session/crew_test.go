@@ -158,7 +158,7 @@ func TestWorkersGrowAndRetire(t *testing.T) {
 func TestWorkersBound(t *testing.T) {
 	const bound = 3
 	var running, most atomic.Int32
-	turn := make(chan struct{})
+	entered, turn := make(chan struct{}), make(chan struct{})
 	var done sync.WaitGroup
 	done.Add(8)
 	s, conn := serveCrew(t, &Config{Workers: bound}, func(uint64) {
@@ -167,6 +167,7 @@ func TestWorkersBound(t *testing.T) {
 				break
 			}
 		}
+		entered <- struct{}{}
 		<-turn
 		running.Add(-1)
 		done.Done()
@@ -176,6 +177,7 @@ func TestWorkersBound(t *testing.T) {
 			turn <- struct{}{}
 		}
 		conn.requests <- uint64(i)
+		<-entered
 	}
 	for range bound {
 		turn <- struct{}{}
