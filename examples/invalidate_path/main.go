@@ -75,7 +75,7 @@ func run(argv []string) int {
 	var c hl.Config
 	o.Apply(&c.Config)
 	if err := compat.HighlevelConfig(args, &c); err != nil {
-		d.Fail(1)
+		defer d.Fail(1) // after the message: who waits for the first process may read no more then
 		return fail(err)
 	}
 	fs, err := hl.New(s.operations(), &c, nil)
@@ -85,7 +85,7 @@ func run(argv []string) int {
 	if err == nil {
 		return 0
 	}
-	d.Fail(1)
+	defer d.Fail(1)
 	if _, signalled := errors.AsType[*session.SignalError](err); signalled {
 		return 1
 	}
