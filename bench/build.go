@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -77,7 +78,7 @@ func (b *Builder) extract(source string) (string, error) {
 }
 
 // Debian compiles a source against the distribution's libfuse: ours by its bare name, an example of the package by its path.
-func (b *Builder) Debian(name, source string) (string, error) {
+func (b *Builder) Debian(name, source string, defines ...string) (string, error) {
 	return b.once(name, func(out string) error {
 		flags, err := exec.CommandContext(b.ctx, "pkg-config", "--cflags", "--libs", "fuse3").Output()
 		if err != nil {
@@ -88,7 +89,7 @@ func (b *Builder) Debian(name, source string) (string, error) {
 				return err
 			}
 		}
-		args := append([]string{"-O2", "-w", "-o", out, source, "-pthread"}, strings.Fields(string(flags))...)
+		args := slices.Concat([]string{"-O2", "-w"}, defines, []string{"-o", out, source, "-pthread"}, strings.Fields(string(flags)))
 		return b.command(b.dir, "gcc", args...)
 	})
 }

@@ -75,6 +75,11 @@ const (
 	goLoop    = "go-fuse loopback"
 	native    = "native tmpfs"
 
+	cPath    = "C passthrough"
+	cPathFH  = "C passthrough_fh"
+	goPath   = "purefuse passthrough"
+	goPathFH = "purefuse passthrough_fh"
+
 	oursBacking = "purefuse, backing file"
 	hpBacking   = "passthrough_hp, backing file"
 	goBacking   = "go-fuse loopback, backing file"
@@ -162,6 +167,24 @@ func loopServers(meta bool) []Server {
 			Server{oursLLWB, ourLL, ll("-o", "writeback")})
 	}
 	return append(servers, Server{Name: native})
+}
+
+// pathServers mirror a tmpfs by path, on the high-level API of libfuse and ours.
+func pathServers() []Server {
+	debian := func(name string) func(b *Builder) (string, error) { // with xattrs, which ours have, too
+		return func(b *Builder) (string, error) {
+			return b.Debian(name, debianExamples+"/"+name+".c", "-DHAVE_SETXATTR")
+		}
+	}
+	parent := func(name string) func(b *Builder) (string, error) {
+		return func(b *Builder) (string, error) { return b.Parent("purefuse_"+name, "./examples/"+name) }
+	}
+	path := func(mnt, src string) []string { return []string{"-f", "-o", "modules=subdir,subdir=" + src, mnt} }
+	return []Server{
+		{cPath, debian("passthrough"), path}, {goPath, parent("passthrough"), path},
+		{cPathFH, debian("passthrough_fh"), path}, {goPathFH, parent("passthrough_fh"), path},
+		{Name: native},
+	}
 }
 
 // backingServers hand the kernel the file itself (FOPEN_PASSTHROUGH): reads and writes are no requests any more.
@@ -305,6 +328,13 @@ func Tables() []Table {
 		{
 			Name: "meta-one", Title: "loopback over tmpfs: names, all timeouts 0, one CPU", OneCPU: true,
 			Servers: loopServers(true), Rows: meta, Targets: metaTargets,
+		},
+		{
+			Name: "path", Title: "the path API: loopback over tmpfs, one CPU", OneCPU: true, Extra: true,
+			Servers: pathServers(), Rows: slices.Concat(data, meta),
+			Targets: slices.Concat(
+				faster(append(names(data), names(meta)...), goPath, cPath, 1), faster(append(names(data), names(meta)...), goPathFH, cPathFH, 1),
+			),
 		},
 		{
 			Name: "backing", Title: "backing files: the kernel reads and writes tmpfs without the server", Slow: true,

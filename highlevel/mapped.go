@@ -22,7 +22,7 @@ func mapped(next *Filesystem, to func(path string) (string, error)) *Operations 
 		}
 		return op(p, q)
 	}
-	return &Operations{
+	o := &Operations{
 		Init:    func(conn *Conn, cfg *Config) (any, error) { return nil, next.Init(conn, cfg) },
 		Destroy: func(any) { next.Destroy() },
 		Getattr: func(c *Context, path string, st *Stat, fi *FileInfo) error {
@@ -163,4 +163,12 @@ func mapped(next *Filesystem, to func(path string) (string, error)) *Operations 
 			return at(path, func(p string) error { return next.Syncfs(c, p) })
 		},
 	}
+	if next.ops.ReadBuf == nil { // Read can then fill the transport's memory
+		o.ReadBuf = nil
+		o.Read = func(c *Context, path string, dst []byte, off int64, fi *FileInfo) (n int, err error) {
+			err = at(path, func(p string) (err error) { n, err = next.Read(c, p, dst, off, fi); return err })
+			return n, err
+		}
+	}
+	return o
 }
