@@ -20,7 +20,7 @@ func check(t require.TestingT, file string) {
 	st, err := os.Stat(file)
 	require.NoError(t, err)
 	require.True(t, st.Mode().IsRegular())
-	require.EqualValues(t, 4<<30, st.Size())
+	require.EqualValues(t, int64(size), st.Size())
 	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer f.Close()
