@@ -311,8 +311,8 @@ func (q *ioQueue) readError(err error) error {
 		}
 		runtime.Gosched()
 		return nil
-	case errors.Is(err, syscall.ENODEV), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
-		return io.EOF
+	case errors.Is(err, syscall.ENODEV), errors.Is(err, syscall.ECONNABORTED), errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe):
+		return io.EOF // ECONNABORTED: the connection ended while a request was on its way to us
 	}
 	return err
 }

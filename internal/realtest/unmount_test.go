@@ -66,6 +66,9 @@ func init() {
 				err = s.Close()
 			case "served":
 				err = <-served
+				if _, early := errors.AsType[*session.StateError](err); early {
+					err = nil // Close came before Serve
+				}
 			case "held":
 				answer, err = <-held, nil
 			case "list":
