@@ -19,8 +19,8 @@ import (
 // and the mount options. Whatever is left then is an error, "fuse: unknown option(s): `...'", so a program parses its own
 // options first. If c has no Logger it gets one that writes as libfuse does, through the functions of Log.
 //
-// io_uring and io_uring_q_depth=, and the environment variables FUSE_URING_ENABLE and FUSE_URING_QUEUE_DEPTH, are
-// understood; as on a kernel without it, requests then come through the device.
+// io_uring and io_uring_q_depth=, and the environment variables FUSE_URING_ENABLE and FUSE_URING_QUEUE_DEPTH, which the
+// options override, ask for lowlevel.TransportIOURing.
 func LowlevelConfig(args *opt.Args, c *lowlevel.Config) error {
 	if len(args.Argv) == 0 {
 		return errors.New("fuse: empty argv passed to fuse_session_new()")
@@ -60,10 +60,17 @@ func LowlevelConfig(args *opt.Args, c *lowlevel.Config) error {
 		log.Log(context.Background(), lowlevel.LevelTrace, "FUSE library version: "+PackageVersion)
 	}
 	if uring {
-		log.Debug("fuse: requests come through the device, not through io_uring", "io_uring_q_depth", depth)
+		if depth == 0 || depth > maxRingDepth {
+			log.Error(fmt.Sprintf("fuse: io-uring queue depth must be > 0 and <= %d", maxRingDepth))
+			depth = min(max(depth, 1), maxRingDepth)
+		}
+		c.Transport, c.RingDepth = lowlevel.TransportIOURing, int(depth)
 	}
 	return nil
 }
+
+// maxRingDepth keeps a mistyped depth from taking all addresses: each entry has memory for the largest request.
+const maxRingDepth = 1024
 
 // logger is c's logger, which it gets if it has none.
 func logger(c *lowlevel.Config) *slog.Logger {

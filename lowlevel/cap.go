@@ -42,7 +42,7 @@ const (
 	CapDirectIOAllowMmap Cap = 1 << 28 // shared mmap of files opened with DirectIO
 	CapPassthrough       Cap = 1 << 29 // backing files; not with CapWritebackCache
 	CapNoExportSupport   Cap = 1 << 30 // refuse file handles
-	CapOverIOUring       Cap = 1 << 31 // requests through io_uring
+	CapOverIOUring       Cap = 1 << 31 // requests through io_uring; on with TransportIOURing
 	CapAllowIdmap        Cap = 1 << 32 // id-mapped mounts, with default_permissions
 	CapSecurityCtx       Cap = 1 << 33 // security contexts in creating requests
 	CapCreateSuppGroup   Cap = 1 << 62 // Req.ParentGroup in creating requests; libfuse has no name for it (minor 38)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/session"
+	"github.com/purefuse/purefuse/uring"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -98,8 +99,10 @@ func setxattrSize(s *Session) int {
 }
 
 // Begin forgets what an earlier transport negotiated.
-func (d *dispatcher) Begin(session.Transport) {
+func (d *dispatcher) Begin(t session.Transport) {
 	s := (*Session)(d)
+	ring, _ := t.(*uring.Transport)
+	s.ring.Store(ring)
 	s.phase.Store(phaseInit)
 	s.conn.Store(&Conn{})
 	s.regMu.Lock()
@@ -310,5 +313,9 @@ func (s *Session) handleInit(p *Request, r Req) {
 }
 
 func (s *Session) traceRequest(p *Request) {
-	s.trace("dev unique: %d, opcode: %s (%d), nodeid: %d, insize: %d, pid: %d", p.h.Unique, p.code.DebugName(), uint32(p.code), p.h.NodeID, p.h.Len, p.h.PID)
+	from, size := "dev", int(p.h.Len)
+	if p.f.URing {
+		from, size = "cqe", len(p.f.Payload)
+	}
+	s.trace("%s unique: %d, opcode: %s (%d), nodeid: %d, insize: %d, pid: %d", from, p.h.Unique, p.code.DebugName(), uint32(p.code), p.h.NodeID, size, p.h.PID)
 }

@@ -3,6 +3,7 @@
 package lowlevel
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/session"
+	"github.com/purefuse/purefuse/uring"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -80,6 +82,10 @@ func (s *Session) negotiate(p *Request, in *wire.InitIn) error {
 		c.MaxReadahead = in.MaxReadahead
 	}
 	c.Capable = capable(in.Minor, flags)
+	s.uringOffered = c.Capable&CapOverIOUring != 0
+	if s.ring.Load() == nil {
+		c.Capable &^= CapOverIOUring
+	}
 	c.want = s.defaultCaps(c.Capable)
 	c.NoInterrupt = s.cfg.Interrupts == InterruptOff
 	offered := c.MaxReadahead
@@ -115,6 +121,9 @@ func (s *Session) negotiate(p *Request, in *wire.InitIn) error {
 		pages = (c.MaxWrite-1)/page + 1
 		out.MaxPages = uint16(pages)
 	}
+	if err := s.settle(c, session.Limits{MaxWrite: int(c.MaxWrite), MaxRead: int(pages * page), Minor: in.Minor}); err != nil {
+		return err
+	}
 	for _, row := range capTable {
 		if c.want&row.cap != 0 && !row.local {
 			reply |= row.flag
@@ -138,9 +147,6 @@ func (s *Session) negotiate(p *Request, in *wire.InitIn) error {
 	}
 	if in.Minor >= 23 {
 		out.TimeGran = c.TimeGran
-	}
-	if err := s.Session.Settle(session.Limits{MaxWrite: int(c.MaxWrite), MaxRead: int(pages * page), Minor: in.Minor}); err != nil {
-		return err
 	}
 	s.conn.Store(c)
 	if s.debug {
@@ -180,7 +186,7 @@ func capable(minor uint32, flags wire.InitFlags) (c Cap) {
 	if minor >= 38 {
 		c |= CapExpireOnly
 	}
-	return c &^ CapOverIOUring // until a transport of that kind is there
+	return c
 }
 
 // defaultCaps is what the library wants by itself: what the operations that are there need, and what does no harm.
@@ -202,7 +208,7 @@ func (s *Session) defaultCaps(can Cap) Cap {
 			want |= CapReaddirplusAuto
 		}
 	}
-	return want & can
+	return (want | CapOverIOUring) & can
 }
 
 // initStatus logs what was negotiated, as $FUSE_INIT_STATUS asks.
@@ -224,12 +230,46 @@ func (s *Session) initStatus(c *Conn) {
 	}
 }
 
+// settle prepares the transport for what INIT settled. Without its io_uring the mount works over the device.
+func (s *Session) settle(c *Conn, l session.Limits) error {
+	l.URing = c.Has(CapOverIOUring)
+	if s.debug && l.URing {
+		s.trace("starting io-uring q-depth=%d", cmp.Or(s.cfg.RingDepth, uring.DefaultDepth))
+	}
+	if err := s.Session.Settle(l); err != nil {
+		return err
+	}
+	ring := s.ring.Load()
+	switch {
+	case s.cfg.Transport != TransportIOURing:
+	case ring == nil:
+		s.log.Warn("fuse: requests come through the device: io_uring needs one of the kernel's")
+	case !s.uringOffered:
+		s.log.Warn("fuse: requests come through the device: no io_uring", "why", uring.NotOffered())
+	case ring.Err() != nil:
+		c.want &^= CapOverIOUring
+		c.Capable &^= CapOverIOUring
+		s.log.Warn("fuse: requests come through the device: failed to start io-uring", "err", ring.Err())
+	}
+	return nil
+}
+
 // uringStatus is the io_uring line of initStatus in libfuse's words.
 func (s *Session) uringStatus() string {
-	if s.Session.Device() < 0 {
+	ring := s.ring.Load()
+	switch {
+	case s.conn.Load().Has(CapOverIOUring):
+		return "on"
+	case s.Session.Device() < 0:
 		return "off:custom_io"
+	case ring == nil:
+		return "off:disabled"
+	case ring.Err() != nil:
+		return "off:start_failed:" + ring.Err().Error()
+	case !s.uringOffered:
+		return "off:not_offered"
 	}
-	return "off:disabled"
+	return "off:disabled" // by the file system
 }
 
 // traceInit prints INIT's answer as libfuse does.

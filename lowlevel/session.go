@@ -18,6 +18,7 @@ import (
 	"github.com/purefuse/purefuse/internal/sys"
 	"github.com/purefuse/purefuse/notify"
 	"github.com/purefuse/purefuse/session"
+	"github.com/purefuse/purefuse/uring"
 	"github.com/purefuse/purefuse/wire"
 )
 
@@ -30,6 +31,8 @@ type Config struct {
 	MaxIdle     int                  // libfuse's max_idle_threads; 0: a few, -1: any number
 	CloneFD     bool                 // each worker reads a device descriptor of its own
 	MaxInflight int64                // bytes of request memory, 0: no bound
+	Transport   TransportKind        // the device, or io_uring where it works
+	RingDepth   int                  // requests in hand at once of each CPU with TransportIOURing, libfuse's io_uring_q_depth; 0: 8. Each has memory of its own
 	Interrupts  InterruptMode
 	Grace       time.Duration                // for InterruptGrace, 0: 100 ms
 	Strict      bool                         // for tests: an operation that returns without a reply and without Req.Async fails with EIO
@@ -38,6 +41,15 @@ type Config struct {
 
 // LevelTrace is the level of the messages that Config.Debug asks for.
 const LevelTrace = slog.LevelDebug - 4
+
+// TransportKind is how requests come from the kernel.
+type TransportKind int
+
+const (
+	TransportAuto    TransportKind = iota // as the library thinks best, which is the device
+	TransportDevice                       // /dev/fuse
+	TransportIOURing                      // io_uring, or the device if the kernel does not offer it or it cannot be set up, which is logged; CapOverIOUring tells
+)
 
 // RequestInfo describes a request in flight.
 type RequestInfo struct {
@@ -75,6 +87,9 @@ type Session struct {
 	destroyed sync.Once
 	intr      interrupts
 	notifier  *notify.Notifier
+	ring      atomic.Pointer[uring.Transport] // nil: not asked for, or no device
+
+	uringOffered bool // by the kernel, in INIT
 
 	regMu sync.Mutex
 	reg   []*Request // copied on write
@@ -104,9 +119,15 @@ func New(ops *Operations, cfg *Config) (*Session, error) {
 	if mount.AllowRoot {
 		mount.AllowOther = true
 	}
-	inner, err := session.New((*dispatcher)(s), &session.Config{
+	scfg := session.Config{
 		Logger: s.log, Mount: mount, Workers: s.cfg.Workers, MaxIdle: s.cfg.MaxIdle, CloneFD: s.cfg.CloneFD, MaxInflight: s.cfg.MaxInflight,
-	})
+	}
+	if s.cfg.Transport == TransportIOURing {
+		scfg.Wrap = func(device session.Transport) session.Transport {
+			return uring.New(device, &uring.Config{Logger: s.log, Depth: s.cfg.RingDepth})
+		}
+	}
+	inner, err := session.New((*dispatcher)(s), &scfg)
 	if err != nil {
 		return nil, err
 	}

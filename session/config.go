@@ -19,6 +19,10 @@ type Config struct {
 	CloneFD     bool  // each worker reads a device descriptor of its own
 	MaxWrite    int   // largest request payload in bytes before FUSE_INIT settles it; 0: DefaultMaxWrite
 	MaxInflight int64 // bytes of request memory, 0: no bound; receiving waits at the bound
+
+	// Wrap, if not nil, is given the transport of each mounted device before FUSE_INIT and returns the one to use, which must
+	// close it. Package uring's is a QueueSet.
+	Wrap func(device Transport) Transport
 }
 
 func (c *Config) logger() *slog.Logger {

@@ -55,6 +55,7 @@ type crew struct {
 	dry     chan struct{} // tells it
 	over    chan struct{}
 	stopped sync.Once
+	attends atomic.Bool // the transport's own queues have their workers
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
@@ -81,6 +82,12 @@ func (c *crew) stop() { c.stopped.Do(func() { close(c.over) }) }
 // run works until the session ends.
 func (c *crew) run() {
 	c.hire(c.s.transport().First())
+	c.s.mu.Lock()
+	answered := c.s.answered
+	c.s.mu.Unlock()
+	if answered {
+		c.attendAll()
+	}
 	if c.hardMax > 1 {
 		c.wg.Go(c.foreman) // counted with those it hires, so that none of them is missed
 	}
@@ -147,6 +154,9 @@ func (c *crew) work(w *worker) {
 			if err == io.EOF && c.s.Device() >= 0 {
 				c.s.exit.Store(true) // the others' reads of the device end the same way
 				c.stop()
+				if c.attends.Load() { // and its further queues may have nothing that would
+					c.s.transport().Stop()
+				}
 			} else {
 				c.s.Exit()
 			}
@@ -173,6 +183,40 @@ func (c *crew) work(w *worker) {
 		if now-yielded > yieldAfter {
 			yielded = now
 			runtime.Gosched()
+		}
+	}
+}
+
+// attendAll starts the workers of the queues that Start has added. The caller is counted in wg, or hires.
+func (c *crew) attendAll() {
+	set, ok := c.s.transport().(QueueSet)
+	if !ok || c.attends.Swap(true) {
+		return
+	}
+	for _, q := range set.Queues() {
+		c.wg.Go(func() { c.attend(q) })
+	}
+}
+
+// attend is the life of a worker whose queue nobody else can serve. It ends with Receive only, which may still have replies
+// to send.
+func (c *crew) attend(q Queue) {
+	var frames [8]*Frame
+	for {
+		n, err := q.Receive(frames[:])
+		if err != nil {
+			if err != io.EOF && !errors.Is(err, ErrStopped) {
+				c.s.cfg.logger().Error("fuse: the connection is given up", "err", err)
+				c.s.fail(err)
+				if c.s.Abort() != nil {
+					c.s.transport().Close()
+				}
+				c.s.Exit()
+			}
+			return
+		}
+		for _, f := range frames[:n] {
+			c.s.h.Handle(q, f)
 		}
 	}
 }

@@ -136,7 +136,7 @@ func (s *Session) Mount(ctx context.Context, dir string) error {
 		if s.t != nil {
 			s.t.Close()
 		}
-		s.t, s.answered = newDevice(m.dev, &s.cfg), false
+		s.t, s.answered = s.device(m.dev), false
 		s.h.Begin(s.t)
 	}
 	s.state = attached
@@ -146,7 +146,7 @@ func (s *Session) Mount(ctx context.Context, dir string) error {
 
 // serveInit serves one device while its mount call waits for FUSE_INIT.
 func (s *Session) serveInit(dev *os.File, stop <-chan struct{}) error {
-	t := newDevice(dev, &s.cfg)
+	t := s.device(dev)
 	s.mu.Lock()
 	if s.t != nil {
 		s.t.Close()
@@ -183,19 +183,28 @@ func (s *Session) serveInit(dev *os.File, stop <-chan struct{}) error {
 		if !readable {
 			continue
 		}
-		if n, err := t.first.Receive(frames[:]); err != nil {
+		if n, err := t.First().Receive(frames[:]); err != nil {
 			<-stop // the mount call is about to fail, too
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return s.err
 		} else if n > 0 {
-			s.h.Handle(t.first, frames[0])
+			s.h.Handle(t.First(), frames[0])
 		}
 	}
 }
 
 // Attach serves a device that somebody else mounted; the session owns f from now on.
-func (s *Session) Attach(f *os.File) error { return s.Use(newDevice(f, &s.cfg)) }
+func (s *Session) Attach(f *os.File) error { return s.Use(s.device(f)) }
+
+// device is the transport of a mounted device.
+func (s *Session) device(f *os.File) Transport {
+	t := NewDevice(f, &s.cfg)
+	if s.cfg.Wrap != nil {
+		return s.cfg.Wrap(t)
+	}
+	return t
+}
 
 // Use serves any transport: a socket, the fake kernel. The session owns it from now on.
 func (s *Session) Use(t Transport) error {
@@ -226,7 +235,11 @@ func (s *Session) Answered(err error) {
 	}
 	s.answered = true
 	s.signalReady()
+	served := s.state == serving
 	s.mu.Unlock()
+	if served {
+		s.crew.attendAll()
+	}
 }
 
 // signalReady closes ready when INIT was answered and the mount is there. The caller holds s.mu.

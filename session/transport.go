@@ -68,6 +68,15 @@ type Transport interface {
 	io.Closer
 }
 
+// QueueSet is a Transport whose Start may add queues, each for a worker of its own.
+type QueueSet interface {
+	Transport
+	// Queues are those queues. Each gets a goroutine, once FUSE_INIT was answered and the session is served, that calls
+	// Receive from then on; handlers run on it. If Receive fails otherwise than with io.EOF or ErrStopped, requests may have been
+	// lost, and the session ends the connection.
+	Queues() []Queue
+}
+
 // Handler is what a session serves: package lowlevel's dispatcher.
 type Handler interface {
 	// Handle takes one request; it must see to it that the frame is replied to or dropped, now or later.
