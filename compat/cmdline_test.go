@@ -196,14 +196,22 @@ func TestLowlevelConfig(t *testing.T) {
 	c, _, err = config("-fs", "-oallow_root,io_uring,io_uring_q_depth=16")
 	require.NoError(t, err)
 	require.True(t, c.Mount.AllowRoot)
-	require.Equal(t, "fuse: warning: argv[0] looks like an option, but will be ignored\n"+
-		"fuse: requests come through the device, not through io_uring io_uring_q_depth=16\n", log.String())
+	require.Equal(t, lowlevel.TransportIOURing, c.Transport)
+	require.Equal(t, 16, c.RingDepth)
+	require.Equal(t, "fuse: warning: argv[0] looks like an option, but will be ignored\n", log.String())
 
 	t.Setenv("FUSE_URING_ENABLE", " +1x")
 	t.Setenv("FUSE_URING_QUEUE_DEPTH", "4")
-	_, _, err = config("fs")
+	c, _, err = config("fs")
 	require.NoError(t, err)
-	require.Contains(t, log.String(), "io_uring_q_depth=4")
+	require.Equal(t, lowlevel.TransportIOURing, c.Transport)
+	require.Equal(t, 4, c.RingDepth)
+	for option, want := range map[string]int{"0": 1, "4294967295": 1024} {
+		c, _, err = config("fs", "-oio_uring_q_depth="+option)
+		require.NoError(t, err)
+		require.Equal(t, want, c.RingDepth)
+		require.Contains(t, log.String(), "fuse: io-uring queue depth must be > 0")
+	}
 
 	for want, line := range map[string][]string{
 		"fuse: unknown option(s): `-o foo,b\\,r -x'":                    words("fs", "-x", "-o", `foo,b\,r`),
