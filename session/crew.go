@@ -194,31 +194,59 @@ func (c *crew) attendAll() {
 		return
 	}
 	for _, q := range set.Queues() {
-		c.wg.Go(func() { c.attend(q) })
+		c.wg.Go((&attendant{c: c, q: q}).run)
 	}
 }
 
-// attend is the life of a worker whose queue nobody else can serve. It ends with Receive only, which may still have replies
-// to send.
-func (c *crew) attend(q Queue) {
-	var frames [8]*Frame
-	for {
-		n, err := q.Receive(frames[:])
-		if err != nil {
-			if err != io.EOF && !errors.Is(err, ErrStopped) {
-				c.s.cfg.logger().Error("fuse: the connection is given up", "err", err)
-				c.s.fail(err)
-				if c.s.Abort() != nil {
-					c.s.transport().Close()
-				}
-				c.s.Exit()
-			}
+// attendant is the worker of a queue that nobody else can serve.
+type attendant struct {
+	c      *crew
+	q      Queue
+	frames [8]*Frame
+	rest   []*Frame // of frames, not handled yet
+}
+
+// run ends with Receive only, which may still have replies to send. Not even a handler that ends the goroutine
+// (runtime.Goexit) ends it, as its thread would end, too: the work goes on in what runs at the goroutine's end.
+func (a *attendant) run() {
+	over := false
+	defer func() {
+		if over {
 			return
 		}
-		for _, f := range frames[:n] {
-			c.s.h.Handle(q, f)
+		if v := recover(); v != nil {
+			panic(v)
 		}
+		a.run()
+	}()
+	for {
+		for len(a.rest) > 0 {
+			f := a.rest[0]
+			a.rest = a.rest[1:]
+			a.c.s.h.Handle(a.q, f)
+		}
+		n, err := a.q.Receive(a.frames[:])
+		if err != nil {
+			a.end(err)
+			over = true
+			return
+		}
+		a.rest = a.frames[:n]
 	}
+}
+
+// end is what follows from Receive's error.
+func (a *attendant) end(err error) {
+	if err == io.EOF || errors.Is(err, ErrStopped) {
+		return
+	}
+	s := a.c.s
+	s.cfg.logger().Error("fuse: the connection is given up", "err", err)
+	s.fail(err)
+	if s.Abort() != nil {
+		s.transport().Close()
+	}
+	s.Exit()
 }
 
 // forgets reports whether frames are only messages that need no second worker.

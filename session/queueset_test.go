@@ -5,6 +5,7 @@ package session
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -58,13 +59,20 @@ func (q *ringQueue) Room(*Frame, int) []byte    { return nil }
 func (q *ringQueue) Reply(*Frame, *Reply) error { return nil }
 func (q *ringQueue) Drop(f *Frame)              { q.dropped <- sys.As[wire.InHeader](f.Header).Unique }
 
+// endsGoroutine is a request whose handler does that.
+const endsGoroutine = 99
+
 func serveRings(t *testing.T) (*Session, *pipeIO, *ringSet, chan error) {
 	conn := &pipeIO{requests: make(chan uint64), closed: make(chan struct{})}
 	set := &ringSet{Transport: NewCustomTransport(conn, nil)}
 	for range 2 {
 		set.queues = append(set.queues, &ringQueue{requests: make(chan uint64), fail: make(chan error), dropped: make(chan uint64), stopped: make(chan struct{})})
 	}
-	s, err := New(handlerFunc(func(uint64) {}), nil)
+	s, err := New(handlerFunc(func(unique uint64) {
+		if unique == endsGoroutine {
+			runtime.Goexit()
+		}
+	}), nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Use(set))
 	served := make(chan error, 1)
@@ -80,6 +88,9 @@ func TestQueueSet(t *testing.T) {
 	for i, q := range set.queues {
 		q.requests <- uint64(i)
 		require.Equal(t, uint64(i), <-q.dropped)
+	}
+	for range 2 {
+		set.queues[0].requests <- endsGoroutine
 	}
 	set.queues[1].fail <- io.EOF
 	set.queues[0].requests <- 7 // its end is not the others'
