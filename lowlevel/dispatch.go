@@ -297,6 +297,15 @@ func (p *Request) name() (Name, bool) {
 	return Name{}, false
 }
 
+// name takes a name off the front of p's data, or answers the request if that has no end.
+func (s *Session) name(p *Request, r Req) (Name, bool) {
+	n, ok := p.name()
+	if !ok {
+		s.badName(r)
+	}
+	return n, ok
+}
+
 // badName answers a request whose name has no end.
 func (s *Session) badName(r Req) {
 	s.log.Warn("fuse: name without end", "op", r.Op())

@@ -25,9 +25,8 @@ func doLookup(s *Session, p *Request, r Req) {
 		nosys(r)
 		return
 	}
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	s.ops.Lookup(EntryReq{r}, p.ino(), name)
@@ -109,9 +108,8 @@ func doMknod(s *Session, p *Request, r Req) {
 		return
 	}
 	a := arg[wire.MknodIn](p)
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	p.umask = a.Umask
@@ -124,9 +122,8 @@ func doMkdir(s *Session, p *Request, r Req) {
 		return
 	}
 	a := arg[wire.MkdirIn](p)
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	if s.minor() >= 12 {
@@ -146,9 +143,8 @@ func (s *Session) byName(op func(ErrReq, NodeID, Name), p *Request, r Req) {
 		nosys(r)
 		return
 	}
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	op(ErrReq{r}, p.ino(), name)
@@ -196,9 +192,8 @@ func doLink(s *Session, p *Request, r Req) {
 		nosys(r)
 		return
 	}
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	s.ops.Link(EntryReq{r}, NodeID(arg[wire.LinkIn](p).OldNodeID), p.ino(), name)
@@ -239,9 +234,8 @@ func doGetxattr(s *Session, p *Request, r Req) {
 		nosys(r)
 		return
 	}
-	name, ok := p.name()
+	name, ok := s.name(p, r)
 	if !ok {
-		s.badName(r)
 		return
 	}
 	s.ops.Getxattr(XattrReq{r}, p.ino(), name, size(arg[wire.GetxattrIn](p).Size))
